@@ -1,0 +1,473 @@
+//! The framed protocol of one connection as a pure state machine: bytes in, requests out;
+//! responses in, bytes out.
+//!
+//! It owns what every server must agree on (the frame limit, the order of replies, when to stop
+//! reading, when a connection is over) and leaves to the server how to wait for any of it. What
+//! to wait for is derived from the state and never remembered beside it.
+//!
+//! A server calls, in this order and then around again:
+//!
+//! 1. [`next_request`](Connection::next_request) until it gives none, and
+//!    [`respond`](Connection::respond) to each;
+//! 2. [`to_send`](Connection::to_send) and [`sent`](Connection::sent) while
+//!    [`wants_write`](Connection::wants_write); once
+//!    [`output_ended`](Connection::output_ended), shut the sending side down;
+//! 3. stop, if it [`is_finished`](Connection::is_finished);
+//! 4. [`receive`](Connection::receive) or [`received_eof`](Connection::received_eof), if it
+//!    [`wants_read`](Connection::wants_read).
+
+use crate::frame::{self, FrameError, PREFIX_BYTES};
+use crate::message::{Code, Request, Response};
+
+/// The bounds of one connection, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest message taken from the peer.
+    pub frame_bytes_max: usize,
+    /// The high-water mark of unsent replies: at or above it, no request is taken and no byte
+    /// read, so that a peer that does not read costs at most this and one reply.
+    pub unsent_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: frame::FRAME_BYTES_MAX_DEFAULT,
+            // Some thousand small replies to a write; several of Linux's default send buffers.
+            unsent_bytes_max: 256 * 1024,
+        }
+    }
+}
+
+/// What still comes from the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// Requests.
+    Open,
+    /// Bytes that nobody wants. They are read and dropped, up to a bound, because a socket that
+    /// is closed over unread bytes is reset, and a reset can overtake the last replies.
+    Unwanted { bytes_left: usize },
+    /// Nothing.
+    Ended,
+}
+
+/// The state of one framed connection.
+#[derive(Debug)]
+pub struct Connection {
+    limits: Limits,
+    input: Input,
+    inbound: Buffer,
+    outbound: Buffer,
+    unanswered: usize,
+}
+
+impl Connection {
+    /// A connection on which nothing has happened. It holds no buffer until bytes arrive, nor
+    /// after they are gone: an idle connection costs the size of this struct.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            input: Input::Open,
+            inbound: Buffer::default(),
+            outbound: Buffer::default(),
+            unanswered: 0,
+        }
+    }
+
+    /// Takes the bytes that one read gave. The server reads into a buffer of its own, so that
+    /// where that buffer lives (a stack, a loop) is the model's affair.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        match &mut self.input {
+            Input::Open => self.inbound.push(bytes),
+            Input::Unwanted { bytes_left } if bytes.len() < *bytes_left => {
+                *bytes_left -= bytes.len();
+            }
+            Input::Unwanted { .. } => self.input = Input::Ended,
+            Input::Ended => {}
+        }
+    }
+
+    /// The peer will send no more. What arrived whole is still answered.
+    pub fn received_eof(&mut self) {
+        self.input = Input::Ended;
+    }
+
+    /// The server takes no more from this peer. What arrived whole is still answered; where
+    /// nothing is owed the connection is finished at once.
+    pub fn drain(&mut self) {
+        if self.input == Input::Open {
+            self.input = if self.owes() { self.unwanted() } else { Input::Ended };
+        }
+    }
+
+    /// The next whole request, or `None` where there is none yet, or while unsent replies stand
+    /// at the high-water mark.
+    ///
+    /// # Errors
+    /// Once, when the bytes are no frame of the contract. The reply that says so is then already
+    /// queued, behind those to all earlier requests, and further bytes are dropped: a server
+    /// counts the error and goes on as always.
+    pub fn next_request(&mut self) -> Result<Option<Request>, FrameError> {
+        if self.outbound.len() >= self.limits.unsent_bytes_max {
+            return Ok(None);
+        }
+        match self.decode_first() {
+            Ok(None) => Ok(None),
+            Ok(Some((request, frame_bytes))) => {
+                self.inbound.consume(frame_bytes);
+                self.unanswered += 1;
+                Ok(Some(request))
+            }
+            // Found again once the earlier requests are answered: replies keep their order.
+            Err(_) if self.unanswered > 0 => Ok(None),
+            Err(error) => {
+                self.inbound = Buffer::default();
+                if self.input == Input::Open {
+                    self.input = self.unwanted();
+                }
+                let reply = Response::error(0, error.code(), error.to_string());
+                frame::encode(&reply, self.outbound.tail());
+                Err(error)
+            }
+        }
+    }
+
+    fn decode_first(&self) -> Result<Option<(Request, usize)>, FrameError> {
+        match frame::split_first(self.inbound.bytes(), self.limits.frame_bytes_max)? {
+            None => Ok(None),
+            Some(message) => Ok(Some((frame::decode(message)?, PREFIX_BYTES + message.len()))),
+        }
+    }
+
+    /// Queues the reply to the oldest request that has none.
+    pub fn respond(&mut self, response: &Response) {
+        debug_assert!(self.unanswered > 0, "a reply without a request");
+        self.unanswered = self.unanswered.saturating_sub(1);
+        frame::encode(response, self.outbound.tail());
+    }
+
+    /// The bytes that the peer should get next.
+    pub fn to_send(&self) -> &[u8] {
+        self.outbound.bytes()
+    }
+
+    /// The first `bytes` of [`to_send`](Self::to_send) are on their way.
+    pub fn sent(&mut self, bytes: usize) {
+        self.outbound.consume(bytes);
+    }
+
+    /// Whether a read would help: no whole request waits to be taken, and the peer takes its
+    /// replies. While this is false the kernel's buffer fills and the peer has to wait: that is
+    /// the back-pressure.
+    pub fn wants_read(&self) -> bool {
+        match self.input {
+            Input::Open => {
+                !self.has_request() && self.outbound.len() < self.limits.unsent_bytes_max
+            }
+            Input::Unwanted { .. } => true,
+            Input::Ended => false,
+        }
+    }
+
+    /// Whether there is something to send.
+    pub fn wants_write(&self) -> bool {
+        !self.outbound.is_empty()
+    }
+
+    /// Whether [`next_request`](Self::next_request) would have something to say, were all
+    /// earlier replies sent: a whole request, or an error.
+    pub fn has_request(&self) -> bool {
+        !matches!(frame::split_first(self.inbound.bytes(), self.limits.frame_bytes_max), Ok(None))
+    }
+
+    /// Whether all that will ever be sent was sent: the time to shut the sending side down.
+    pub fn output_ended(&self) -> bool {
+        self.input != Input::Open && !self.owes()
+    }
+
+    /// Whether the connection is over: nothing is owed, and nothing comes.
+    pub fn is_finished(&self) -> bool {
+        self.input == Input::Ended && !self.owes()
+    }
+
+    fn owes(&self) -> bool {
+        self.unanswered > 0 || self.wants_write() || self.has_request()
+    }
+
+    fn unwanted(&self) -> Input {
+        // One frame may have been on its way in good faith.
+        Input::Unwanted { bytes_left: self.limits.frame_bytes_max }
+    }
+}
+
+impl FrameError {
+    /// The code that the peer is told before the connection closes.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::TooLarge { .. } => Code::ResourceExhausted,
+            Self::Malformed(_) => Code::InvalidArgument,
+        }
+    }
+}
+
+/// A queue of bytes that owns no memory while it is empty.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    consumed: usize,
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.consumed..]
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() - self.consumed
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.tail().extend_from_slice(bytes);
+    }
+
+    /// Where to append. Moves the rest to the front once it is the smaller half: each byte is
+    /// moved once at the most, on average.
+    fn tail(&mut self) -> &mut Vec<u8> {
+        if self.consumed > self.bytes.len() / 2 {
+            self.bytes.drain(..self.consumed);
+            self.consumed = 0;
+        }
+        &mut self.bytes
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.consumed += bytes;
+        debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there is");
+        if self.consumed >= self.bytes.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Work;
+    use crate::{Plan, Service};
+    use proptest::prelude::*;
+
+    fn echo(id: u64, payload: &[u8]) -> Request {
+        Request { id, timeout_ms: 0, work: Some(Work::Echo(payload.to_vec())) }
+    }
+
+    fn framed(requests: &[Request]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for request in requests {
+            frame::encode(request, &mut bytes);
+        }
+        bytes
+    }
+
+    fn replies(mut bytes: &[u8]) -> Vec<Response> {
+        let mut replies = Vec::new();
+        while let Some(message) = frame::split_first(bytes, usize::MAX).unwrap() {
+            replies.push(frame::decode(message).unwrap());
+            bytes = &bytes[PREFIX_BYTES + message.len()..];
+        }
+        assert!(bytes.is_empty(), "half a reply");
+        replies
+    }
+
+    /// What a server does, without a socket: a turn of the four steps of the module's page.
+    fn serve(connection: &mut Connection, sent: &mut Vec<u8>) -> Vec<FrameError> {
+        let mut errors = Vec::new();
+        loop {
+            match connection.next_request() {
+                Ok(Some(request)) => match Service.plan(request) {
+                    Plan::Reply(response) => connection.respond(&response),
+                    plan => panic!("not in these tests: {plan:?}"),
+                },
+                Ok(None) if connection.wants_write() => {
+                    sent.extend_from_slice(connection.to_send());
+                    connection.sent(connection.to_send().len());
+                }
+                Ok(None) => return errors,
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+
+    proptest! {
+        /// However the same bytes are cut into reads, the same replies come out, in order.
+        #[test]
+        fn cuts_do_not_matter(
+            payloads in proptest::collection::vec(
+                proptest::collection::vec(any::<u8>(), 0..200), 1..20),
+            cuts in proptest::collection::vec(1_usize..300, 1..50),
+        ) {
+            let requests: Vec<_> = (0..).zip(&payloads).map(|(id, p)| echo(id, p)).collect();
+            let bytes = framed(&requests);
+            let mut connection = Connection::new(Limits::default());
+            let (mut rest, mut sent) = (bytes.as_slice(), Vec::new());
+            for cut in cuts.iter().cycle() {
+                let (read, later) = rest.split_at(rest.len().min(*cut));
+                connection.receive(read);
+                prop_assert_eq!(serve(&mut connection, &mut sent), vec![]);
+                rest = later;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            connection.received_eof();
+            prop_assert!(connection.is_finished());
+            let expected: Vec<_> =
+                (0..).zip(payloads).map(|(id, payload)| Response::ok(id, payload)).collect();
+            prop_assert_eq!(replies(&sent), expected);
+        }
+
+        /// No bytes at all lead to a panic, an endless turn or a connection that cannot end.
+        #[test]
+        fn any_bytes_end_well(reads in proptest::collection::vec(any::<Vec<u8>>(), 0..20)) {
+            let limits = Limits { frame_bytes_max: 100, unsent_bytes_max: 50 };
+            let mut connection = Connection::new(limits);
+            let (mut sent, mut errors) = (Vec::new(), Vec::new());
+            for read in reads {
+                connection.receive(&read);
+                while let Some(_request) = connection.next_request().unwrap_or_else(|error| {
+                    errors.push(error);
+                    None
+                }) {
+                    connection.respond(&Response::ok(1, vec![]));
+                }
+                sent.extend_from_slice(connection.to_send());
+                connection.sent(connection.to_send().len());
+            }
+            prop_assert!(errors.len() <= 1, "an error is told once: {errors:?}");
+            connection.received_eof();
+            while let Ok(Some(_)) = connection.next_request() {
+                connection.respond(&Response::ok(1, vec![]));
+                connection.sent(connection.to_send().len());
+            }
+            connection.sent(connection.to_send().len());
+            prop_assert!(connection.is_finished());
+        }
+    }
+
+    #[test]
+    fn every_split_point_gives_the_same_replies() {
+        let bytes = framed(&[echo(1, b"one"), echo(u64::MAX, b""), echo(3, &[9; 150])]);
+        for cut in 0..=bytes.len() {
+            let mut connection = Connection::new(Limits::default());
+            let mut sent = Vec::new();
+            for part in [&bytes[..cut], &bytes[cut..]] {
+                connection.receive(part);
+                assert_eq!(serve(&mut connection, &mut sent), []);
+            }
+            let ids: Vec<_> = replies(&sent).iter().map(|reply| reply.id).collect();
+            assert_eq!(ids, [1, u64::MAX, 3], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_idle_connection_holds_no_buffer() {
+        let mut connection = Connection::new(Limits::default());
+        connection.receive(&framed(&[echo(1, &[0; 1000])]));
+        serve(&mut connection, &mut Vec::new());
+        assert_eq!(connection.inbound.bytes.capacity(), 0);
+        assert_eq!(connection.outbound.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_stops_being_read() {
+        let limits = Limits { frame_bytes_max: 1000, unsent_bytes_max: 100 };
+        let mut connection = Connection::new(limits);
+        let requests: Vec<_> = (0..50).map(|id| echo(id, &[0; 30])).collect();
+        connection.receive(&framed(&requests));
+        let mut taken = 0;
+        while let Some(request) = connection.next_request().unwrap() {
+            connection.respond(&Response::ok(request.id, vec![0; 30]));
+            taken += 1;
+        }
+        assert_eq!(taken, 3, "the mark is at 100 bytes, a reply has 38");
+        assert!(!connection.wants_read());
+        connection.sent(connection.to_send().len());
+        assert!(!connection.wants_read(), "whole requests wait to be taken first");
+        assert!(connection.next_request().unwrap().is_some());
+    }
+
+    #[test]
+    fn half_close_is_answered_before_the_end() {
+        let mut connection = Connection::new(Limits::default());
+        connection.receive(&framed(&[echo(1, b"a"), echo(2, b"b")]));
+        connection.received_eof();
+        assert!(!connection.wants_read() && !connection.is_finished());
+        let mut sent = Vec::new();
+        serve(&mut connection, &mut sent);
+        assert_eq!(replies(&sent).len(), 2);
+        assert!(connection.is_finished());
+    }
+
+    #[test]
+    fn a_frame_that_never_became_whole_does_not_hold_the_end() {
+        let mut connection = Connection::new(Limits::default());
+        connection.receive(&framed(&[echo(1, b"a")])[..5]);
+        connection.received_eof();
+        assert!(connection.is_finished());
+    }
+
+    #[test]
+    fn an_error_is_answered_behind_earlier_replies_and_what_follows_is_dropped() {
+        let limits = Limits { frame_bytes_max: 1000, ..Limits::default() };
+        let mut connection = Connection::new(limits);
+        connection.receive(&framed(&[echo(1, b"a"), echo(2, &[0; 2000])]));
+        let first = connection.next_request().unwrap().unwrap();
+        assert_eq!(connection.next_request(), Ok(None), "the first is not answered yet");
+        connection.respond(&Response::ok(first.id, vec![]));
+        let error = connection.next_request().unwrap_err();
+        assert!(matches!(error, FrameError::TooLarge { bytes_max: 1000, .. }), "{error:?}");
+        assert_eq!(connection.next_request(), Ok(None));
+        let told: Vec<_> =
+            replies(connection.to_send()).iter().map(|reply| (reply.id, reply.code)).collect();
+        assert_eq!(told, [(1, 0), (0, Code::ResourceExhausted as u32)]);
+
+        connection.sent(connection.to_send().len());
+        assert!(connection.output_ended() && !connection.is_finished());
+        connection.receive(&[0; 999]);
+        assert!(connection.wants_read() && !connection.is_finished());
+        connection.receive(&[0; 1]);
+        assert!(connection.is_finished(), "unwanted bytes are read up to a bound");
+    }
+
+    #[test]
+    fn a_message_that_is_none_is_an_invalid_argument() {
+        let mut connection = Connection::new(Limits::default());
+        connection.receive(&[0, 0, 0, 2, 0xff, 0xff]);
+        assert!(matches!(connection.next_request(), Err(FrameError::Malformed(_))));
+        let reply = &replies(connection.to_send())[0];
+        assert_eq!((reply.id, reply.code), (0, Code::InvalidArgument as u32));
+    }
+
+    #[test]
+    fn drain_ends_an_idle_connection_and_lets_a_busy_one_answer() {
+        let mut idle = Connection::new(Limits::default());
+        idle.drain();
+        assert!(idle.is_finished());
+
+        let mut busy = Connection::new(Limits::default());
+        busy.receive(&framed(&[echo(1, b"a"), echo(2, b"b")]));
+        let first = busy.next_request().unwrap().unwrap();
+        busy.drain();
+        busy.receive(&framed(&[echo(3, b"too late")]));
+        busy.respond(&Response::ok(first.id, vec![]));
+        let mut sent = Vec::new();
+        serve(&mut busy, &mut sent);
+        assert_eq!(replies(&sent).len(), 2, "both that had arrived, and no more");
+        assert!(busy.output_ended() && !busy.is_finished(), "until the peer has seen the end");
+        busy.received_eof();
+        assert!(busy.is_finished());
+    }
+}
