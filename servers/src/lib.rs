@@ -1,1 +1,78 @@
-//! Five servers.
+//! Five servers that play the same score and differ in one thing: who waits, and where.
+//!
+//! Read them by diff, in this order: [`threads`], [`pool`], [`tasks`], [`epoll`], [`grpc`]. Each
+//! has the same `serve`, by convention and not by trait: a trait would force every model into
+//! the shape of the weakest. What two of them share without hiding the model stands in
+//! [`blocking`] (for threads and pool) and in [`tasks::carry_out`] (for tasks and grpc).
+
+pub mod blocking;
+pub mod cli;
+pub mod epoll;
+pub mod grpc;
+pub mod listener;
+pub mod pool;
+pub mod tasks;
+pub mod threads;
+
+use std::io;
+use std::net::TcpListener;
+
+use common::{Config, Limits, Service, Shutdown, Stats};
+
+/// A concurrency model, by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    /// Also the name of its binary.
+    pub name: &'static str,
+    /// Where its binary listens unless told otherwise.
+    pub listen: &'static str,
+    /// Serves until `shutdown` is triggered and the drain is over. The caller binds.
+    pub serve: fn(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
+}
+
+/// A thread per connection.
+pub const THREADS: Model =
+    Model { name: "threads", listen: "127.0.0.1:7001", serve: threads::serve };
+/// A bounded pool of workers behind an event front.
+pub const POOL: Model = Model { name: "pool", listen: "127.0.0.1:7002", serve: pool::serve };
+/// A tokio task per connection.
+pub const TASKS: Model = Model { name: "tasks", listen: "127.0.0.1:7003", serve: tasks::serve };
+/// Event loops over epoll.
+pub const EPOLL: Model = Model { name: "epoll", listen: "127.0.0.1:7004", serve: epoll::serve };
+/// HTTP/2 and gRPC.
+pub const GRPC: Model = Model { name: "grpc", listen: "127.0.0.1:7005", serve: grpc::serve };
+
+/// The models that speak framed TCP.
+pub const FRAMED: [Model; 4] = [THREADS, POOL, TASKS, EPOLL];
+
+/// How much one read takes at the most. The same for every model, so that none gets larger
+/// messages through with fewer calls; where the buffer lives is the model's affair.
+pub const READ_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Threads that may be blocked at a time on behalf of an event loop: what the `blocking` crate
+/// allows, given to tokio too.
+const BLOCKED_THREADS_MAX: usize = 500;
+
+/// What a connection is served with; clones are handles on the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    service: Service,
+    limits: Limits,
+    shutdown: Shutdown,
+    stats: Stats,
+}
+
+impl Context {
+    fn new(service: Service, config: &Config, shutdown: &Shutdown, stats: &Stats) -> Self {
+        Self { service, limits: config.limits(), shutdown: shutdown.clone(), stats: stats.clone() }
+    }
+}
+
+/// Threads that do `Compute` for an event loop: one a core. Their queue is bounded by what is
+/// admitted: a connection (on grpc, a stream) has one request in progress.
+fn compute_threads() -> io::Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .thread_name(|index| format!("compute-{index}"))
+        .build()
+        .map_err(io::Error::other)
+}

@@ -1,0 +1,24 @@
+//! The `pool` server: a bounded pool of workers behind an event front.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::config::Handoff;
+use servers::cli::{self, CommonArgs};
+
+/// A bounded pool of workers behind an event front
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+
+    /// What the front hands to a worker
+    #[arg(long, value_enum, default_value_t)]
+    handoff: Handoff,
+}
+
+fn main() -> ExitCode {
+    let args: Args = cli::parse(&servers::POOL, None);
+    cli::main(&servers::POOL, &args.common, |config| config.handoff = args.handoff)
+}

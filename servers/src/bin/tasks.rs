@@ -1,0 +1,31 @@
+//! The `tasks` server: a tokio task per connection.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::config::{Offload, Runtime};
+use servers::cli::{self, CommonArgs};
+
+/// A tokio task per connection
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+
+    /// One runtime for all cores, or one for each
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtime,
+
+    /// Where to do Compute and Block: on other threads, or (off) inline, holding everybody up
+    #[arg(long, value_enum, default_value_t)]
+    offload: Offload,
+}
+
+fn main() -> ExitCode {
+    let args: Args = cli::parse(&servers::TASKS, None);
+    cli::main(&servers::TASKS, &args.common, |config| {
+        config.runtime = args.runtime;
+        config.offload = args.offload;
+    })
+}

@@ -1,0 +1,19 @@
+//! The `threads` server: a thread per connection.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use servers::cli::{self, CommonArgs};
+
+/// A thread per connection
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> ExitCode {
+    let args: Args = cli::parse(&servers::THREADS, Some(servers::threads::CONNECTIONS_MAX_DEFAULT));
+    cli::main(&servers::THREADS, &args.common, |_| ())
+}

@@ -1,0 +1,211 @@
+//! What the threads model and the pool share: a conversation in which every step blocks its
+//! thread, and the way to end such conversations from outside.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::mem::MaybeUninit;
+use std::net::{self, TcpListener, TcpStream};
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::stats::{Open, Tally};
+use common::{Config, Connection, Plan, Response, Shutdown, Stats};
+
+use crate::{Context, READ_CHUNK_BYTES, listener};
+
+/// Serves one connection from the first byte to the last, on this thread.
+pub(crate) fn converse(stream: &TcpStream, context: &Context) -> io::Result<()> {
+    let mut connection = Connection::new(context.limits);
+    let mut tally = Tally::default();
+    let ended = take_turns(stream, &mut connection, context, &mut tally);
+    context.stats.add(&mut tally);
+    ended
+}
+
+fn take_turns(
+    stream: &TcpStream,
+    connection: &mut Connection,
+    context: &Context,
+    tally: &mut Tally,
+) -> io::Result<()> {
+    // On this thread's stack, and uninitialised: only the pages that bytes reach become memory.
+    let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
+    loop {
+        answer(stream, connection, context, tally)?;
+        flush(stream, connection, tally)?;
+        context.stats.add(tally);
+        if context.shutdown.is_triggered() {
+            connection.drain();
+        }
+        if connection.output_ended() {
+            stream.shutdown(net::Shutdown::Write)?;
+        }
+        if connection.is_finished() {
+            return Ok(());
+        }
+        if connection.wants_read() {
+            match rustix::io::read(stream, &mut chunk) {
+                Ok(([], _)) => connection.received_eof(),
+                Ok((bytes, _)) => connection.receive(bytes),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            tally.reads += 1;
+        }
+    }
+}
+
+/// Answers the requests that have arrived whole. Replies gather until none is left, or until one
+/// takes time: those before it do not wait for it.
+fn answer(
+    stream: &TcpStream,
+    connection: &mut Connection,
+    context: &Context,
+    tally: &mut Tally,
+) -> io::Result<()> {
+    loop {
+        let response = match connection.next_request() {
+            Ok(None) => return Ok(()),
+            Ok(Some(request)) => match context.service.plan(request) {
+                Plan::Reply(response) => response,
+                plan => {
+                    flush(stream, connection, tally)?;
+                    carry_out(plan, &context.stats)
+                }
+            },
+            Err(error) => {
+                tracing::debug!("{error}");
+                tally.failed += 1;
+                continue;
+            }
+        };
+        tally.answered(&response);
+        connection.respond(&response);
+    }
+}
+
+/// Carries a plan out in the way of a thread: by staying in it.
+pub(crate) fn carry_out(plan: Plan, stats: &Stats) -> Response {
+    let _in_progress = stats.begin();
+    match plan {
+        Plan::Reply(response) => response,
+        Plan::Wait(duration, response) => {
+            std::thread::sleep(duration);
+            response
+        }
+        Plan::Compute(job) => job.run(),
+        Plan::Block(job) => job.run(),
+    }
+}
+
+fn flush(mut stream: &TcpStream, connection: &mut Connection, tally: &mut Tally) -> io::Result<()> {
+    while connection.wants_write() {
+        let bytes = stream.write(connection.to_send())?;
+        tally.writes += 1;
+        connection.sent(bytes);
+    }
+    Ok(())
+}
+
+/// Accepts until shutdown; `take` gets each connection that is admitted.
+pub(crate) fn accept_each(
+    listener: TcpListener,
+    config: &Config,
+    shutdown: &Shutdown,
+    stats: &Stats,
+    mut take: impl FnMut(TcpStream, Open),
+) -> io::Result<()> {
+    // Shutting the listening socket down is what makes a blocked accept return.
+    let door = listener.try_clone()?;
+    shutdown.on_trigger(move || {
+        let _ = rustix::net::shutdown(&door, rustix::net::Shutdown::Both);
+    });
+    while !shutdown.is_triggered() {
+        match listener.accept() {
+            Ok((stream, _)) => match stats.admit(config.connections_max) {
+                Some(open) if stream.set_nodelay(true).is_ok() => take(stream, open),
+                Some(_open) => {} // it went away already
+                None => listener::refuse(&stream),
+            },
+            Err(_) if shutdown.is_triggered() => {}
+            Err(error) if listener::accept_failed(&error) => {
+                std::thread::sleep(listener::ACCEPT_PAUSE);
+            }
+            Err(_) => {}
+        }
+    }
+    drop(listener); // the port is free before the drain begins
+    Ok(())
+}
+
+/// The conversations that are going on: a thread that is blocked in a read can only be woken
+/// through its socket.
+#[derive(Debug, Default)]
+pub(crate) struct Conversations {
+    streams: Mutex<Streams>,
+    one_ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    by_id: HashMap<u64, Arc<TcpStream>>,
+    next_id: u64,
+}
+
+impl Conversations {
+    pub(crate) fn add(self: &Arc<Self>, stream: TcpStream, open: Open) -> Conversation {
+        let stream = Arc::new(stream);
+        let mut streams = self.streams();
+        let id = streams.next_id;
+        streams.next_id += 1;
+        streams.by_id.insert(id, Arc::clone(&stream));
+        Conversation { id, stream, among: Arc::clone(self), _open: open }
+    }
+
+    /// Lets each conversation answer what it has read, and cuts what is left after `timeout`.
+    pub(crate) fn drain(&self, timeout: Duration) {
+        let mut streams = self.streams();
+        for stream in streams.by_id.values() {
+            // A blocked read returns with "end of input"; replies can still be written.
+            let _ = stream.shutdown(net::Shutdown::Read);
+        }
+        streams = self
+            .one_ended
+            .wait_timeout_while(streams, timeout, |streams| !streams.by_id.is_empty())
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        for stream in streams.by_id.values() {
+            let _ = stream.shutdown(net::Shutdown::Both);
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        // The map is whole between any two of its operations, whoever panicked.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One conversation's socket, which its drain can reach while this lives.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    id: u64,
+    stream: Arc<TcpStream>,
+    among: Arc<Conversations>,
+    _open: Open,
+}
+
+impl Deref for Conversation {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.among.streams().by_id.remove(&self.id);
+        self.among.one_ended.notify_one();
+    }
+}
