@@ -3,34 +3,29 @@
 //! a wake-up.
 //!
 //! Who waits: the front, in `epoll_wait`, for all connections; the workers, at the queue. Where
-//! a conversation's state lives: in a [`Session`] under a lock, which whoever has the turn holds.
+//! a conversation's state lives: in a `Session` under a lock, which whoever has the turn holds.
 
-use std::io::{self, Write};
-use std::mem::MaybeUninit;
+mod front;
+mod session;
+
+use std::io;
 use std::net::{self, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
 
 use common::config::Handoff;
 use common::stats::{Open, Tally};
-use common::{Config, Connection, Plan, Service, Shutdown, Stats};
+use common::{Config, Plan, Service, Shutdown, Stats};
 use crossbeam_channel::{Receiver, Sender};
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::io::Errno;
-use slotmap::{Key, KeyData, SlotMap};
+use rustix::event::{EventfdFlags, eventfd};
+use slotmap::{Key, SlotMap};
 
-use crate::blocking::{Conversation, Conversations, carry_out, converse};
-use crate::{Context, READ_CHUNK_BYTES, blocking, listener};
-
-/// Events taken from the kernel at once: the rest stay queued there.
-const EVENTS_PER_WAIT: usize = 1024;
-
-const LISTENER: u64 = u64::MAX;
-const WAKE_UP: u64 = u64::MAX - 1;
+use self::front::Front;
+use self::session::{Client, Session};
+use crate::Context;
+use crate::blocking::{self, Conversation, Conversations, carry_out, converse};
 
 slotmap::new_key_type! {
     /// A slot and its generation: an event that comes too late finds nobody.
@@ -69,7 +64,7 @@ pub fn serve(
             }
         })?;
     }
-    Front { pool, queue, listener: Some(listener), config: config.clone() }.run()
+    Front::new(pool, queue, listener, config)?.run()
 }
 
 /// The textbook pool: the queue holds connections, and a worker converses with one until it
@@ -109,14 +104,6 @@ fn spawn_worker(index: usize, work: impl FnOnce() + Send + 'static) -> io::Resul
     thread::Builder::new().name(format!("pool-worker-{index}")).spawn(work).map(drop)
 }
 
-/// The event front: one thread that accepts, waits for all connections, and hands over.
-struct Front {
-    pool: Arc<Pool>,
-    queue: Sender<Arc<Client>>,
-    listener: Option<TcpListener>,
-    config: Config,
-}
-
 /// What the front and the workers share.
 struct Pool {
     context: Context,
@@ -124,157 +111,6 @@ struct Pool {
     epoll: OwnedFd,
     wake_up: OwnedFd,
     clients: Mutex<SlotMap<ClientKey, Arc<Client>>>,
-}
-
-struct Client {
-    key: ClientKey,
-    socket: TcpStream,
-    session: Mutex<Session>,
-    _open: Open,
-}
-
-struct Session {
-    connection: Connection,
-    /// Bytes may wait in the kernel: no read has come up short since the last event.
-    readable: bool,
-    /// The peer has sent its last byte, and only a read of nothing will say when it was reached.
-    hung_up: bool,
-    /// In the queue or with a worker, who will look after everything until it is not.
-    handed_over: bool,
-}
-
-impl Front {
-    fn run(mut self) -> io::Result<()> {
-        let pool = Arc::clone(&self.pool);
-        if let Some(listener) = &self.listener {
-            listener.set_nonblocking(true)?;
-            let once = EventFlags::IN | EventFlags::ONESHOT;
-            epoll::add(&pool.epoll, listener, EventData::new_u64(LISTENER), once)?;
-        }
-        let edge = EventFlags::IN | EventFlags::ET;
-        epoll::add(&pool.epoll, &pool.wake_up, EventData::new_u64(WAKE_UP), edge)?;
-        pool.context.shutdown.on_trigger({
-            let pool = Arc::clone(&pool);
-            move || pool.wake_front()
-        });
-
-        let mut events = Vec::with_capacity(EVENTS_PER_WAIT);
-        let (mut accept_again_at, mut drain_until) = (None, None);
-        let mut tally = Tally::default();
-        while !drain_until.is_some_and(|until| pool.clients().is_empty() || Instant::now() >= until)
-        {
-            let due = accept_again_at.into_iter().chain(drain_until).min();
-            wait(&pool.epoll, &mut events, due)?;
-            tally.waits += 1;
-            for event in events.drain(..) {
-                match event.data.u64() {
-                    LISTENER => accept_again_at = self.accept(),
-                    WAKE_UP => {} // says only that what comes below has something to do
-                    key => self.on_event(KeyData::from_ffi(key).into(), event.flags, &mut tally),
-                }
-            }
-            if accept_again_at.is_some_and(|at| at <= Instant::now()) {
-                accept_again_at = self.accept();
-            }
-            if drain_until.is_none() && pool.context.shutdown.is_triggered() {
-                drain_until = Some(Instant::now() + self.config.drain_timeout);
-                accept_again_at = None;
-                self.begin_drain(&mut tally);
-            }
-            pool.context.stats.add(&mut tally);
-        }
-        Ok(())
-    }
-
-    /// Accepts all that wait, and says when to try again where the process is out of descriptors.
-    fn accept(&mut self) -> Option<Instant> {
-        let listener = self.listener.as_ref()?;
-        loop {
-            match listener.accept() {
-                Ok((socket, _)) => match self.pool.context.stats.admit(self.config.connections_max)
-                {
-                    Some(open) => {
-                        if let Err(error) = self.pool.register(socket, open) {
-                            tracing::debug!("connection: {error}");
-                        }
-                    }
-                    None => listener::refuse(&socket),
-                },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if listener::accept_failed(&error) => {
-                    return Some(Instant::now() + listener::ACCEPT_PAUSE);
-                }
-                Err(_) => {}
-            }
-        }
-        let once = EventFlags::IN | EventFlags::ONESHOT;
-        // Of a listener that is in the set, this cannot fail.
-        let _ = epoll::modify(&self.pool.epoll, listener, EventData::new_u64(LISTENER), once);
-        None
-    }
-
-    fn on_event(&self, key: ClientKey, flags: EventFlags, tally: &mut Tally) {
-        let client = self.pool.clients().get(key).map(Arc::clone);
-        let Some(client) = client else { return };
-        let mut session = client.session();
-        session.readable = true;
-        session.hung_up |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP);
-        if flags.contains(EventFlags::ERR) {
-            self.pool.remove(&client);
-        } else if session.handed_over {
-            // New bytes may come in while a worker is busy with the old ones.
-            let _ = session.read(&client.socket, tally);
-        } else {
-            self.look_after(&client, session, tally);
-        }
-    }
-
-    /// Does the front's share for a client that no worker has, and hands it over if there is
-    /// more to do.
-    fn look_after(
-        &self,
-        client: &Arc<Client>,
-        mut session: MutexGuard<'_, Session>,
-        tally: &mut Tally,
-    ) {
-        let alive = match self.pool.handoff {
-            Handoff::Ready => Ok(()),
-            _ => session
-                .flush(&client.socket, tally)
-                .and_then(|()| session.read(&client.socket, tally)),
-        };
-        if alive.is_err() {
-            self.pool.remove(client);
-        } else if self.pool.handoff == Handoff::Ready || session.can_answer() {
-            session.handed_over = true;
-            drop(session);
-            // There is room: a client stands in the queue once at the most.
-            let _ = self.queue.try_send(Arc::clone(client));
-        } else {
-            self.pool.release(client, &mut session);
-        }
-    }
-
-    fn begin_drain(&mut self, tally: &mut Tally) {
-        self.listener = None;
-        let clients: Vec<_> = self.pool.clients().values().map(Arc::clone).collect();
-        for client in clients {
-            let mut session = client.session();
-            session.connection.drain();
-            if !session.handed_over {
-                self.look_after(&client, session, tally);
-            }
-        }
-    }
-}
-
-fn wait(epoll: &OwnedFd, events: &mut Vec<epoll::Event>, until: Option<Instant>) -> io::Result<()> {
-    let patience = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
-    match epoll::wait(epoll, spare_capacity(events), patience.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 impl Pool {
@@ -338,12 +174,9 @@ impl Pool {
     fn register(&self, socket: TcpStream, open: Open) -> io::Result<()> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let connection = Connection::new(self.context.limits);
-        let session = Session { connection, readable: false, hung_up: false, handed_over: false };
         let mut clients = self.clients();
-        let key = clients.insert_with_key(|key| {
-            Arc::new(Client { key, socket, session: Mutex::new(session), _open: open })
-        });
+        let client = |key| Arc::new(Client::new(key, socket, open, self.context.limits));
+        let key = clients.insert_with_key(client);
         let data = EventData::new_u64(key.data().as_ffi());
         let added = epoll::add(&self.epoll, &clients[key].socket, data, self.interest());
         if added.is_err() {
@@ -399,55 +232,5 @@ impl Pool {
     fn clients(&self) -> MutexGuard<'_, SlotMap<ClientKey, Arc<Client>>> {
         // The map is whole between any two of its operations, whoever panicked.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Client {
-    fn session(&self) -> MutexGuard<'_, Session> {
-        // A panic can only have come from a plan, and those run without the lock.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Session {
-    /// Whether there is something for a worker: a request, and room for its reply.
-    fn can_answer(&self) -> bool {
-        self.connection.has_request() && !self.connection.wants_write()
-    }
-
-    /// Reads until a whole request is here or nothing is left: never more than one frame.
-    fn read(&mut self, socket: &TcpStream, tally: &mut Tally) -> io::Result<()> {
-        let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
-        while self.readable && self.connection.wants_read() {
-            tally.reads += 1;
-            match rustix::io::read(socket, &mut chunk) {
-                Ok(([], _)) => {
-                    self.readable = false;
-                    self.connection.received_eof();
-                }
-                Ok((bytes, _)) => {
-                    self.connection.receive(bytes);
-                    // A short read has emptied the socket, unless the end stands behind it.
-                    self.readable = bytes.len() == READ_CHUNK_BYTES || self.hung_up;
-                }
-                Err(Errno::AGAIN) => self.readable = false,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, mut socket: &TcpStream, tally: &mut Tally) -> io::Result<()> {
-        while self.connection.wants_write() {
-            tally.writes += 1;
-            match socket.write(self.connection.to_send()) {
-                Ok(bytes) => self.connection.sent(bytes),
-                // The rest goes when an event says that there is room.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }

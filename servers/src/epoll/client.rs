@@ -1,0 +1,232 @@
+//! One connection of an event loop: all that waits between two events, and the turn it takes when
+//! one comes.
+//!
+//! No call here blocks. A plan that takes time is begun, and completed by a later event.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net;
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::config::Offload;
+use common::stats::{InProgress, Open, Tally};
+use common::{Connection, Plan, Response};
+use crossbeam_channel::Sender;
+use mio::Waker;
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use super::ClientKey;
+use crate::Context;
+
+/// Reads from one client before the others get their turn.
+const READS_PER_TURN: usize = 4;
+
+pub(super) struct Client {
+    socket: TcpStream,
+    connection: Connection,
+    /// Bytes may wait in the kernel: no read has come up short since the last event.
+    readable: bool,
+    /// The peer has sent its last byte, and only a read of nothing will say when it was reached.
+    hung_up: bool,
+    /// The last turn was cut short; its loop has put the next one down.
+    pub(super) turn_is_coming: bool,
+    /// The one request of this connection that is in progress.
+    doing: Option<Doing>,
+    _open: Open,
+}
+
+pub(super) enum Doing {
+    /// A timer will complete it.
+    Waiting { until: Instant, response: Response, _in_progress: InProgress },
+    /// Another thread will.
+    Elsewhere { _in_progress: InProgress },
+}
+
+pub(super) enum Turn {
+    /// Nothing to do until an event, a timer or a completion.
+    Waiting,
+    /// There is more, but it is the others' turn.
+    Unfinished,
+    /// The connection is over.
+    Finished,
+}
+
+impl Client {
+    pub(super) fn new(socket: TcpStream, open: Open, desk: &Desk) -> Self {
+        Self {
+            socket,
+            connection: Connection::new(desk.context.limits),
+            readable: false,
+            hung_up: false,
+            turn_is_coming: false,
+            doing: None,
+            _open: open,
+        }
+    }
+
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// What is ready is remembered until a call says otherwise: no event says it twice.
+    pub(super) fn notice(&mut self, event: &Event) {
+        self.readable |= event.is_readable();
+        self.hung_up |= event.is_read_closed();
+    }
+
+    pub(super) fn take_doing(&mut self) -> Option<Doing> {
+        self.doing.take()
+    }
+
+    pub(super) fn into_doing(self) -> Option<Doing> {
+        self.doing
+    }
+
+    pub(super) fn complete(&mut self, response: &Response, desk: &mut Desk) {
+        self.doing = None;
+        self.respond(response, desk);
+    }
+
+    pub(super) fn drain(&mut self) {
+        self.connection.drain();
+    }
+
+    /// Answers what is there, writes all replies at once, reads on.
+    pub(super) fn take_turn(&mut self, key: ClientKey, desk: &mut Desk) -> io::Result<Turn> {
+        let mut reads = 0;
+        loop {
+            self.answer(key, desk);
+            self.flush(desk)?;
+            if self.connection.output_ended() {
+                self.socket.shutdown(net::Shutdown::Write)?;
+            }
+            if self.connection.is_finished() {
+                return Ok(Turn::Finished);
+            }
+            if self.readable && self.connection.wants_read() {
+                if reads == READS_PER_TURN {
+                    return Ok(Turn::Unfinished);
+                }
+                reads += 1;
+                self.read(desk)?;
+            } else if !self.can_answer() {
+                return Ok(Turn::Waiting);
+            }
+        }
+    }
+
+    /// Whether the last flush made room for replies to requests that are already here.
+    fn can_answer(&self) -> bool {
+        self.doing.is_none() && !self.connection.wants_write() && self.connection.has_request()
+    }
+
+    fn answer(&mut self, key: ClientKey, desk: &mut Desk) {
+        while self.doing.is_none() {
+            match self.connection.next_request() {
+                Ok(None) => return,
+                Ok(Some(request)) => match desk.context.service.plan(request) {
+                    Plan::Reply(response) => self.respond(&response, desk),
+                    plan => self.begin(plan, key, desk),
+                },
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    desk.tally.failed += 1;
+                }
+            }
+        }
+    }
+
+    /// Carries a plan out in the way of a loop: what takes time is only begun.
+    fn begin(&mut self, plan: Plan, key: ClientKey, desk: &mut Desk) {
+        let in_progress = desk.context.stats.begin();
+        let completions = desk.completions.clone();
+        match (plan, desk.offload) {
+            (Plan::Reply(response), _) => self.respond(&response, desk),
+            (Plan::Wait(duration, response), _) => {
+                let until = Instant::now() + duration;
+                desk.timers.insert((until, key));
+                self.doing = Some(Doing::Waiting { until, response, _in_progress: in_progress });
+            }
+            (Plan::Compute(job), Offload::On) => {
+                self.doing = Some(Doing::Elsewhere { _in_progress: in_progress });
+                desk.cores.spawn(move || completions.send(key, job.run()));
+            }
+            (Plan::Block(job), Offload::On) => {
+                self.doing = Some(Doing::Elsewhere { _in_progress: in_progress });
+                ::blocking::unblock(move || completions.send(key, job.run())).detach();
+            }
+            (Plan::Compute(job), Offload::Off) => self.respond(&job.run(), desk),
+            (Plan::Block(job), Offload::Off) => self.respond(&job.run(), desk),
+        }
+    }
+
+    fn respond(&mut self, response: &Response, desk: &mut Desk) {
+        desk.tally.answered(response);
+        self.connection.respond(response);
+    }
+
+    fn flush(&mut self, desk: &mut Desk) -> io::Result<()> {
+        while self.connection.wants_write() {
+            desk.tally.writes += 1;
+            match self.socket.write(self.connection.to_send()) {
+                Ok(bytes) => self.connection.sent(bytes),
+                // The rest goes when an event says that there is room.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, desk: &mut Desk) -> io::Result<()> {
+        desk.tally.reads += 1;
+        match self.socket.read(&mut desk.chunk) {
+            Ok(0) => {
+                self.readable = false;
+                self.connection.received_eof();
+            }
+            Ok(bytes) => {
+                self.connection.receive(&desk.chunk[..bytes]);
+                // A short read has emptied the socket: another would only say WouldBlock. Unless
+                // the end of input stands behind these bytes: no further event will tell.
+                self.readable = bytes == desk.chunk.len() || self.hung_up;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// What a client needs of its loop while it has its turn.
+pub(super) struct Desk {
+    pub(super) context: Context,
+    /// One read buffer for all clients: only one of them has its turn at a time.
+    pub(super) chunk: Box<[u8]>,
+    pub(super) timers: BTreeSet<(Instant, ClientKey)>,
+    pub(super) offload: Offload,
+    pub(super) cores: Arc<rayon::ThreadPool>,
+    pub(super) completions: Completions,
+    pub(super) tally: Tally,
+}
+
+/// The way back to the loop for work that was done on another thread. Holds at most one
+/// completion per client.
+#[derive(Clone)]
+pub(super) struct Completions {
+    pub(super) sender: Sender<(ClientKey, Response)>,
+    pub(super) waker: Arc<Waker>,
+}
+
+impl Completions {
+    fn send(&self, key: ClientKey, response: Response) {
+        // Where the loop has ended, nobody waits for this.
+        if self.sender.send((key, response)).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
