@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{Model, listener};
 
 /// More threads than any machine has cores: beyond, it is a slip of the finger.
-const WORKERS_MAX: u64 = 1024;
+const WORKERS_MAX: usize = 1024;
 /// What Linux can be told to allow as open files (`fs.nr_open`).
 const CONNECTIONS_MAX: u64 = 1_048_576;
 /// Room for every field of a request but a payload.
@@ -44,8 +44,8 @@ pub struct CommonArgs {
     listen: SocketAddr,
 
     /// Threads that carry the model out [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=WORKERS_MAX))]
-    workers: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<NonZeroUsize>,
 
     /// Connections served at a time; one more is refused
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS_MAX_DEFAULT as u64,
@@ -65,6 +65,15 @@ pub struct CommonArgs {
     /// What to log to standard error: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: EnvFilter,
+}
+
+/// A number of threads, as a flag gives it.
+///
+/// # Errors
+/// A sentence, where it is none that a machine could want.
+pub fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    let workers = text.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
+    workers.ok_or_else(|| format!("not a number from 1 to {WORKERS_MAX}"))
 }
 
 fn drain_timeout(text: &str) -> Result<humantime::Duration, String> {
@@ -109,9 +118,8 @@ fn one_line(message: &str) -> String {
 
 impl CommonArgs {
     fn config(&self) -> Config {
-        let workers = self.workers.and_then(|n| NonZeroUsize::new(usize::try_from(n).ok()?));
         Config {
-            workers: workers.unwrap_or(Config::default().workers),
+            workers: self.workers.unwrap_or(Config::default().workers),
             connections_max: to_usize(self.max_connections),
             frame_bytes_max: to_usize(self.max_frame),
             drain_timeout: *self.drain_timeout,

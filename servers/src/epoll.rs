@@ -191,7 +191,8 @@ impl EventLoop {
     }
 
     fn take_completions(&mut self) {
-        while let Ok((key, response)) = self.completed.try_recv() {
+        // As many as there are now: what these begin anew is not done in the same round.
+        for (key, response) in self.completed.clone().try_iter().take(self.completed.len()) {
             self.complete(key, &response);
         }
     }

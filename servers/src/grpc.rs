@@ -49,7 +49,7 @@ pub fn serve(
     shutdown: &Shutdown,
     stats: &Stats,
 ) -> io::Result<()> {
-    let player = Player::new(Context::new(service, config, shutdown, stats), config.offload)?;
+    let player = Player::new(Context::new(service, config, shutdown, stats), config)?;
     let mut builder = runtime::Builder::new_multi_thread();
     builder.worker_threads(config.workers.get());
     tasks::run(&mut builder, "grpc-worker", listen(listener, player, config.clone()), stats)
@@ -67,9 +67,7 @@ async fn listen(listener: net::TcpListener, player: Player, config: Config) -> i
     let stats = player.context.stats.clone();
     tokio::spawn(accept(listener, accepted, stats, config.connections_max, draining.clone()));
 
-    let service = QuintetServer::new(player)
-        .max_decoding_message_size(config.frame_bytes_max)
-        .max_encoding_message_size(config.frame_bytes_max);
+    let service = QuintetServer::new(player).max_decoding_message_size(config.frame_bytes_max);
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
         .add_service(service)

@@ -3,7 +3,7 @@
 //! Read them by diff, in this order: [`threads`], [`pool`], [`tasks`], [`epoll`], [`grpc`]. Each
 //! has the same `serve`, by convention and not by trait: a trait would force every model into
 //! the shape of the weakest. What two of them share without hiding the model stands in
-//! [`blocking`] (for threads and pool) and in [`tasks::carry_out`] (for tasks and grpc).
+//! [`blocking`] (for threads and pool) and in `tasks::Player` (for tasks and grpc).
 
 pub mod blocking;
 pub mod cli;
@@ -68,8 +68,8 @@ impl Context {
     }
 }
 
-/// Threads that do `Compute` for an event loop: one a core. Their queue is bounded by what is
-/// admitted: a connection (on grpc, a stream) has one request in progress.
+/// Threads that do `Compute` for an event loop: one a core. Their queue has no bound of its own, so
+/// whoever uses them bounds what it gives them.
 fn compute_threads() -> io::Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new()
         .thread_name(|index| format!("compute-{index}"))

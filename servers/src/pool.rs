@@ -129,8 +129,8 @@ impl Pool {
         self.context.stats.add(tally);
     }
 
-    /// Carries plans out in the way of a worker: by staying in them. Meanwhile the session is
-    /// free, so that the front can go on reading.
+    /// Answers what has arrived, up to the first request that takes time: behind that, others get
+    /// the worker first.
     fn serve<'a>(
         &self,
         client: &'a Client,
@@ -142,32 +142,32 @@ impl Pool {
             session.read(&client.socket, tally)?;
         }
         loop {
-            let response = match session.connection.next_request() {
+            match session.connection.next_request() {
                 Ok(Some(request)) => match self.context.service.plan(request) {
-                    Plan::Reply(response) => response,
+                    Plan::Reply(response) => session.respond(&response, tally),
                     plan => {
                         session.flush(&client.socket, tally)?;
                         drop(session);
+                        // Carried out in the way of a worker: by staying in it. Meanwhile the
+                        // session is free, so that the front can go on reading.
                         let response = carry_out(plan, &self.context.stats);
                         session = client.session();
-                        response
+                        session.respond(&response, tally);
+                        session.flush(&client.socket, tally)?;
+                        return Ok(session);
                     }
                 },
                 Ok(None) => {
                     session.flush(&client.socket, tally)?;
-                    if session.can_answer() {
-                        continue;
+                    if !session.can_answer() {
+                        return Ok(session);
                     }
-                    return Ok(session);
                 }
                 Err(error) => {
                     tracing::debug!("{error}");
                     tally.failed += 1;
-                    continue;
                 }
-            };
-            tally.answered(&response);
-            session.connection.respond(&response);
+            }
         }
     }
 
@@ -206,11 +206,11 @@ impl Pool {
         let mut flags = self.interest();
         if self.handoff == Handoff::Ready {
             flags.set(EventFlags::IN | EventFlags::RDHUP, connection.wants_read());
-            flags.set(EventFlags::OUT, connection.wants_write());
-        } else if !(session.readable && connection.wants_read()) {
+            flags.set(EventFlags::OUT, connection.wants_write() || session.can_answer());
+        } else if !(session.can_answer() || session.readable && connection.wants_read()) {
             return;
         }
-        // For an edge that was passed over while there was no wish to read, this makes another.
+        // An edge that was passed over does not come again; this makes another.
         let data = EventData::new_u64(client.key.data().as_ffi());
         if epoll::modify(&self.epoll, &client.socket, data, flags).is_err() {
             self.remove(client);

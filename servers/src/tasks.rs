@@ -14,12 +14,13 @@ use std::task::ready;
 use std::thread;
 
 use common::config::{Offload, Runtime};
+use common::job::{Block, Compute};
 use common::stats::Tally;
 use common::{Code, Config, Connection, Plan, Response, Service, Shutdown, Stats};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,7 +38,7 @@ pub fn serve(
     shutdown: &Shutdown,
     stats: &Stats,
 ) -> io::Result<()> {
-    let player = Player::new(Context::new(service, config, shutdown, stats), config.offload)?;
+    let player = Player::new(Context::new(service, config, shutdown, stats), config)?;
     match config.runtime {
         Runtime::Multi => {
             let mut builder = runtime::Builder::new_multi_thread();
@@ -218,39 +219,75 @@ async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result
 #[derive(Clone, Debug)]
 pub(crate) struct Player {
     pub(crate) context: Context,
-    /// Cores for `Compute`; none where the knob says to hold up the runtime instead.
-    cores: Option<Arc<rayon::ThreadPool>>,
+    /// None where the knob says to hold up the runtime instead.
+    others: Option<Others>,
+}
+
+/// The threads that work for the tasks. Both have queues without a bound of their own, and a job
+/// there outlives a client that went away: a permit goes with each.
+#[derive(Clone, Debug)]
+struct Others {
+    cores: Arc<rayon::ThreadPool>,
+    compute_permits: Arc<Semaphore>,
+    block_permits: Arc<Semaphore>,
 }
 
 impl Player {
-    pub(crate) fn new(context: Context, offload: Offload) -> io::Result<Self> {
-        let cores = match offload {
-            Offload::On => Some(Arc::new(compute_threads()?)),
+    pub(crate) fn new(context: Context, config: &Config) -> io::Result<Self> {
+        let permits = || Arc::new(Semaphore::new(config.connections_max));
+        let others = match config.offload {
+            Offload::On => Some(Others {
+                cores: Arc::new(compute_threads()?),
+                compute_permits: permits(),
+                block_permits: permits(),
+            }),
             Offload::Off => None,
         };
-        Ok(Self { context, cores })
+        Ok(Self { context, others })
     }
 
     pub(crate) async fn carry_out(&self, plan: Plan) -> Response {
         let _in_progress = self.context.stats.begin();
-        match (plan, &self.cores) {
+        match (plan, &self.others) {
             (Plan::Reply(response), _) => response,
             (Plan::Wait(duration, response), _) => {
                 time::sleep(duration).await;
                 response
             }
-            (Plan::Compute(job), Some(cores)) => {
-                let (id, (done, result)) = (job.id, oneshot::channel());
-                cores.spawn(move || drop(done.send(job.run())));
-                result.await.unwrap_or_else(|_| lost(id))
-            }
-            (Plan::Block(job), Some(_)) => {
+            (Plan::Compute(job), Some(others)) => {
                 let id = job.id;
-                tokio::task::spawn_blocking(move || job.run()).await.unwrap_or_else(|_| lost(id))
+                others.compute(job).await.unwrap_or_else(|| lost(id))
+            }
+            (Plan::Block(job), Some(others)) => {
+                let id = job.id;
+                others.block(job).await.unwrap_or_else(|| lost(id))
             }
             (Plan::Compute(job), None) => job.run(),
             (Plan::Block(job), None) => job.run(),
         }
+    }
+}
+
+impl Others {
+    async fn compute(&self, job: Compute) -> Option<Response> {
+        let permit = Arc::clone(&self.compute_permits).acquire_owned().await.ok()?;
+        let (done, result) = oneshot::channel();
+        self.cores.spawn(move || {
+            // Nobody listens where the client has gone.
+            let _ = done.send(job.run());
+            drop(permit);
+        });
+        result.await.ok()
+    }
+
+    async fn block(&self, job: Block) -> Option<Response> {
+        let permit = Arc::clone(&self.block_permits).acquire_owned().await.ok()?;
+        let run = move || {
+            let response = job.run();
+            drop(permit);
+            response
+        };
+        tokio::task::spawn_blocking(run).await.ok()
     }
 }
 

@@ -15,7 +15,7 @@ struct Args {
     common: CommonArgs,
 
     /// Event loops, each with its share of the connections: another name for --workers
-    #[arg(long, value_name = "N", conflicts_with = "workers")]
+    #[arg(long, value_name = "N", value_parser = cli::workers, conflicts_with = "workers")]
     loops: Option<NonZeroUsize>,
 
     /// Where to do Compute and Block: on other threads, or (off) inline, holding everybody up

@@ -34,7 +34,9 @@ pub(super) struct Client {
     pub(super) turn_is_coming: bool,
     /// The one request of this connection that is in progress.
     doing: Option<Doing>,
-    _open: Open,
+    /// Shared with the job in progress: a peer that resets and comes again does not get more jobs
+    /// queued than there may be connections.
+    open: Arc<Open>,
 }
 
 pub(super) enum Doing {
@@ -62,7 +64,7 @@ impl Client {
             hung_up: false,
             turn_is_coming: false,
             doing: None,
-            _open: open,
+            open: Arc::new(open),
         }
     }
 
@@ -141,7 +143,7 @@ impl Client {
     /// Carries a plan out in the way of a loop: what takes time is only begun.
     fn begin(&mut self, plan: Plan, key: ClientKey, desk: &mut Desk) {
         let in_progress = desk.context.stats.begin();
-        let completions = desk.completions.clone();
+        let (completions, open) = (desk.completions.clone(), Arc::clone(&self.open));
         match (plan, desk.offload) {
             (Plan::Reply(response), _) => self.respond(&response, desk),
             (Plan::Wait(duration, response), _) => {
@@ -151,11 +153,11 @@ impl Client {
             }
             (Plan::Compute(job), Offload::On) => {
                 self.doing = Some(Doing::Elsewhere { _in_progress: in_progress });
-                desk.cores.spawn(move || completions.send(key, job.run()));
+                desk.cores.spawn(move || completions.send(key, job.run(), open));
             }
             (Plan::Block(job), Offload::On) => {
                 self.doing = Some(Doing::Elsewhere { _in_progress: in_progress });
-                ::blocking::unblock(move || completions.send(key, job.run())).detach();
+                ::blocking::unblock(move || completions.send(key, job.run(), open)).detach();
             }
             (Plan::Compute(job), Offload::Off) => self.respond(&job.run(), desk),
             (Plan::Block(job), Offload::Off) => self.respond(&job.run(), desk),
@@ -223,7 +225,8 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    fn send(&self, key: ClientKey, response: Response) {
+    fn send(&self, key: ClientKey, response: Response, open: Arc<Open>) {
+        drop(open);
         // Where the loop has ended, nobody waits for this.
         if self.sender.send((key, response)).is_ok() {
             let _ = self.waker.wake();

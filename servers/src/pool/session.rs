@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::stats::{Open, Tally};
-use common::{Connection, Limits};
+use common::{Connection, Limits, Response};
 use rustix::io::Errno;
 
 use super::ClientKey;
@@ -71,6 +71,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn respond(&mut self, response: &Response, tally: &mut Tally) {
+        tally.answered(response);
+        self.connection.respond(response);
     }
 
     pub(super) fn flush(&mut self, mut socket: &TcpStream, tally: &mut Tally) -> io::Result<()> {
