@@ -17,7 +17,7 @@ use common::{Config, Service, Shutdown, Stats};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 
 use crate::{Model, listener};
 
@@ -62,9 +62,9 @@ pub struct CommonArgs {
           default_value_t = DRAIN_TIMEOUT_DEFAULT.into())]
     drain_timeout: humantime::Duration,
 
-    /// What to log to standard error: error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log: EnvFilter,
+    /// What to log to standard error: off, error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
+    log: LevelFilter,
 }
 
 /// A number of threads, as a flag gives it.
@@ -135,7 +135,7 @@ fn to_usize(bounded: u64) -> usize {
 /// Runs one server from its flags to its exit code; `adjust` puts the model's own knobs in.
 pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(args.log.clone())
+        .with_max_level(args.log)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();

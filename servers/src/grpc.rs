@@ -22,7 +22,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Status, Streaming};
 
-use crate::tasks::{self, Player};
+use crate::awaiting::{self, Player};
 use crate::{Context, listener};
 
 /// The service as tonic generates it, server and client.
@@ -51,8 +51,9 @@ pub fn serve(
 ) -> io::Result<()> {
     let player = Player::new(Context::new(service, config, shutdown, stats), config)?;
     let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(config.workers.get());
-    tasks::run(&mut builder, "grpc-worker", listen(listener, player, config.clone()), stats)
+    let workers = config.workers.get();
+    builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
+    awaiting::run(&mut builder, listen(listener, player, config.clone()), stats)
 }
 
 async fn listen(listener: net::TcpListener, player: Player, config: Config) -> io::Result<()> {

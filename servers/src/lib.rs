@@ -3,8 +3,9 @@
 //! Read them by diff, in this order: [`threads`], [`pool`], [`tasks`], [`epoll`], [`grpc`]. Each
 //! has the same `serve`, by convention and not by trait: a trait would force every model into
 //! the shape of the weakest. What two of them share without hiding the model stands in
-//! [`blocking`] (for threads and pool) and in `tasks::Player` (for tasks and grpc).
+//! [`blocking`] (for threads and pool) and in [`awaiting`] (for tasks and grpc).
 
+pub mod awaiting;
 pub mod blocking;
 pub mod cli;
 pub mod epoll;

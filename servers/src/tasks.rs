@@ -2,30 +2,27 @@
 //! It pays with a runtime between the code and the kernel: a scheduler, a timer wheel, wakers.
 //!
 //! Who waits: the runtime's workers, in one epoll for all tasks. Where a conversation's state
-//! lives: in a future, which the compiler made of the local variables of [`converse`].
+//! lives: in a future, which the compiler made of the local variables of `converse`.
 
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::ready;
 use std::thread;
 
-use common::config::{Offload, Runtime};
-use common::job::{Block, Compute};
+use common::config::Runtime;
 use common::stats::Tally;
-use common::{Code, Config, Connection, Plan, Response, Service, Shutdown, Stats};
+use common::{Config, Connection, Plan, Service, Shutdown, Stats};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time;
+use tokio::{runtime, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{BLOCKED_THREADS_MAX, Context, READ_CHUNK_BYTES, compute_threads, listener};
+use crate::awaiting::{Player, name_threads, run};
+use crate::{Context, READ_CHUNK_BYTES, listener};
 
 /// Serves until `shutdown`, then drains.
 ///
@@ -41,9 +38,10 @@ pub fn serve(
     let player = Player::new(Context::new(service, config, shutdown, stats), config)?;
     match config.runtime {
         Runtime::Multi => {
+            let workers = config.workers.get();
             let mut builder = runtime::Builder::new_multi_thread();
-            builder.worker_threads(config.workers.get());
-            run(&mut builder, "tasks-worker", accept(listener, player, config.clone()), stats)
+            builder.worker_threads(workers).thread_name_fn(name_threads("tasks", workers));
+            run(&mut builder, accept(listener, player, config.clone()), stats)
         }
         Runtime::PerCore => {
             let listeners = listener::shards(listener, config.workers.get())?;
@@ -51,9 +49,10 @@ pub fn serve(
             for (index, listener) in listeners.into_iter().enumerate() {
                 let (player, config, stats) = (player.clone(), config.clone(), stats.clone());
                 let name = format!("tasks-core-{index}");
-                cores.push(thread::Builder::new().name(name).spawn(move || {
+                cores.push(thread::Builder::new().name(name.clone()).spawn(move || {
                     let mut builder = runtime::Builder::new_current_thread();
-                    run(&mut builder, "tasks-blocked", accept(listener, player, config), &stats)
+                    builder.thread_name_fn(name_threads(&name, 0));
+                    run(&mut builder, accept(listener, player, config), &stats)
                 })?);
             }
             cores.into_iter().try_for_each(|core| {
@@ -61,27 +60,6 @@ pub fn serve(
             })
         }
     }
-}
-
-/// Runs `server` to its end on a runtime of its own, and leaves behind what does not end.
-pub(crate) fn run(
-    builder: &mut runtime::Builder,
-    thread_name: &str,
-    server: impl Future<Output = io::Result<()>>,
-    stats: &Stats,
-) -> io::Result<()> {
-    let stats = stats.clone();
-    let runtime = builder
-        .enable_io()
-        .enable_time()
-        .thread_name(thread_name)
-        .max_blocking_threads(BLOCKED_THREADS_MAX)
-        // A worker parks in epoll_wait, or behind the one that does.
-        .on_thread_park(move || stats.add(&mut Tally { waits: 1, ..Tally::default() }))
-        .build()?;
-    let ended = runtime.block_on(server);
-    runtime.shutdown_background();
-    ended
 }
 
 async fn accept(listener: net::TcpListener, player: Player, config: Config) -> io::Result<()> {
@@ -213,84 +191,4 @@ async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result
         io::Result::Ok(()).into()
     })
     .await
-}
-
-/// Carries plans out in the way of a task: by awaiting whoever does the work.
-#[derive(Clone, Debug)]
-pub(crate) struct Player {
-    pub(crate) context: Context,
-    /// None where the knob says to hold up the runtime instead.
-    others: Option<Others>,
-}
-
-/// The threads that work for the tasks. Both have queues without a bound of their own, and a job
-/// there outlives a client that went away: a permit goes with each.
-#[derive(Clone, Debug)]
-struct Others {
-    cores: Arc<rayon::ThreadPool>,
-    compute_permits: Arc<Semaphore>,
-    block_permits: Arc<Semaphore>,
-}
-
-impl Player {
-    pub(crate) fn new(context: Context, config: &Config) -> io::Result<Self> {
-        let permits = || Arc::new(Semaphore::new(config.connections_max));
-        let others = match config.offload {
-            Offload::On => Some(Others {
-                cores: Arc::new(compute_threads()?),
-                compute_permits: permits(),
-                block_permits: permits(),
-            }),
-            Offload::Off => None,
-        };
-        Ok(Self { context, others })
-    }
-
-    pub(crate) async fn carry_out(&self, plan: Plan) -> Response {
-        let _in_progress = self.context.stats.begin();
-        match (plan, &self.others) {
-            (Plan::Reply(response), _) => response,
-            (Plan::Wait(duration, response), _) => {
-                time::sleep(duration).await;
-                response
-            }
-            (Plan::Compute(job), Some(others)) => {
-                let id = job.id;
-                others.compute(job).await.unwrap_or_else(|| lost(id))
-            }
-            (Plan::Block(job), Some(others)) => {
-                let id = job.id;
-                others.block(job).await.unwrap_or_else(|| lost(id))
-            }
-            (Plan::Compute(job), None) => job.run(),
-            (Plan::Block(job), None) => job.run(),
-        }
-    }
-}
-
-impl Others {
-    async fn compute(&self, job: Compute) -> Option<Response> {
-        let permit = Arc::clone(&self.compute_permits).acquire_owned().await.ok()?;
-        let (done, result) = oneshot::channel();
-        self.cores.spawn(move || {
-            // Nobody listens where the client has gone.
-            let _ = done.send(job.run());
-            drop(permit);
-        });
-        result.await.ok()
-    }
-
-    async fn block(&self, job: Block) -> Option<Response> {
-        let permit = Arc::clone(&self.block_permits).acquire_owned().await.ok()?;
-        let run = move || {
-            let response = job.run();
-            drop(permit);
-            response
-        };
-        tokio::task::spawn_blocking(run).await.ok()
-    }
-}
-
-fn lost(id: u64) -> Response {
-    Response::error(id, Code::Internal, "the thread that did the work did not finish it")
 }
