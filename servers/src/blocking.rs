@@ -71,6 +71,7 @@ fn answer(
                 Plan::Reply(response) => response,
                 plan => {
                     flush(stream, connection, tally)?;
+                    context.stats.add(tally);
                     carry_out(plan, &context.stats)
                 }
             },
@@ -149,7 +150,7 @@ pub(crate) struct Conversations {
 
 #[derive(Debug, Default)]
 struct Streams {
-    by_id: HashMap<u64, Arc<TcpStream>>,
+    by_id: HashMap<u64, (Arc<TcpStream>, Open)>,
     next_id: u64,
 }
 
@@ -159,14 +160,14 @@ impl Conversations {
         let mut streams = self.streams();
         let id = streams.next_id;
         streams.next_id += 1;
-        streams.by_id.insert(id, Arc::clone(&stream));
-        Conversation { id, stream, among: Arc::clone(self), _open: open }
+        streams.by_id.insert(id, (Arc::clone(&stream), open));
+        Conversation { id, stream, among: Arc::clone(self) }
     }
 
     /// Lets each conversation answer what it has read, and cuts what is left after `timeout`.
     pub(crate) fn drain(&self, timeout: Duration) {
         let mut streams = self.streams();
-        for stream in streams.by_id.values() {
+        for (stream, _) in streams.by_id.values() {
             // A blocked read returns with "end of input"; replies can still be written.
             let _ = stream.shutdown(net::Shutdown::Read);
         }
@@ -175,7 +176,7 @@ impl Conversations {
             .wait_timeout_while(streams, timeout, |streams| !streams.by_id.is_empty())
             .unwrap_or_else(PoisonError::into_inner)
             .0;
-        for stream in streams.by_id.values() {
+        for (stream, _) in streams.by_id.values() {
             let _ = stream.shutdown(net::Shutdown::Both);
         }
     }
@@ -192,7 +193,6 @@ pub(crate) struct Conversation {
     id: u64,
     stream: Arc<TcpStream>,
     among: Arc<Conversations>,
-    _open: Open,
 }
 
 impl Deref for Conversation {

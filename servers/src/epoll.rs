@@ -21,7 +21,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slotmap::{Key, KeyData, SlotMap};
 
-use self::client::{Client, Completions, Desk, Doing, Turn};
+use self::client::{Client, Completions, Desk, Turn};
 use crate::{Context, READ_CHUNK_BYTES, compute_threads, listener};
 
 /// Events taken from the kernel at once: the rest stay queued there.
@@ -185,7 +185,7 @@ impl EventLoop {
     fn close(&mut self, key: ClientKey) {
         // Dropping the socket closes it, and that takes it out of the epoll set.
         let client = self.clients.remove(key);
-        if let Some(Doing::Waiting { until, .. }) = client.and_then(Client::into_doing) {
+        if let Some(until) = client.and_then(|client| client.waits_until()) {
             self.desk.timers.remove(&(until, key));
         }
     }
@@ -208,8 +208,7 @@ impl EventLoop {
                 return;
             }
             self.desk.timers.pop_first();
-            let doing = self.clients.get_mut(key).and_then(Client::take_doing);
-            if let Some(Doing::Waiting { response, .. }) = doing {
+            if let Some(response) = self.clients.get_mut(key).and_then(Client::end_wait) {
                 self.complete(key, &response);
             }
         }

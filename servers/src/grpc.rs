@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Status, Streaming};
+use tower::util::MapResponseLayer;
 
 use crate::awaiting::{self, Player};
 use crate::{Context, listener};
@@ -71,6 +72,7 @@ async fn listen(listener: net::TcpListener, player: Player, config: Config) -> i
     let service = QuintetServer::new(player).max_decoding_message_size(config.frame_bytes_max);
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
+        .layer(MapResponseLayer::new(answer_as_the_contract_says))
         .add_service(service)
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), draining.cancelled());
     tokio::select! {
@@ -143,10 +145,28 @@ impl Quintet for Player {
         // by HTTP/2's flow control.
         let responses = requests.into_inner().then(move |request| {
             let player = player.clone();
-            async move { Ok(player.play(request?).await) }
+            async move { Ok(player.play(request.map_err(as_the_contract_says)?).await) }
         });
         Ok(tonic::Response::new(Box::pin(responses)))
     }
+}
+
+/// tonic says "out of range" of a message above the limit; the contract, as every other gRPC, says
+/// "resource exhausted". Nothing else here is out of range.
+fn as_the_contract_says(status: Status) -> Status {
+    match status.code() {
+        tonic::Code::OutOfRange => Status::resource_exhausted(status.message()),
+        _ => status,
+    }
+}
+
+/// The same where tonic fails a call before it reaches the service.
+fn answer_as_the_contract_says<B>(mut response: http::Response<B>) -> http::Response<B> {
+    let failed = Status::from_header_map(response.headers()).map(as_the_contract_says);
+    if let Some(code) = failed.map(|status| (status.code() as i32).into()) {
+        response.headers_mut().insert(Status::GRPC_STATUS, code);
+    }
+    response
 }
 
 impl Player {

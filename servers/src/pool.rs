@@ -61,6 +61,10 @@ pub fn serve(
             let mut tally = Tally::default();
             for client in handed_over {
                 pool.work_for(&client, &mut tally);
+                drop(client);
+                if pool.context.shutdown.is_triggered() {
+                    pool.wake_front(); // this may have been the last one
+                }
             }
         })?;
     }
@@ -148,6 +152,7 @@ impl Pool {
                     plan => {
                         session.flush(&client.socket, tally)?;
                         drop(session);
+                        self.context.stats.add(tally);
                         // Carried out in the way of a worker: by staying in it. Meanwhile the
                         // session is free, so that the front can go on reading.
                         let response = carry_out(plan, &self.context.stats);
@@ -220,9 +225,6 @@ impl Pool {
     /// Forgets a client. Its socket closes, and so leaves the epoll set, with the last handle.
     fn remove(&self, client: &Client) {
         self.clients().remove(client.key);
-        if self.context.shutdown.is_triggered() {
-            self.wake_front();
-        }
     }
 
     fn wake_front(&self) {

@@ -150,6 +150,7 @@ async fn answer(
                 Plan::Reply(response) => response,
                 plan => {
                     flush(stream, connection, tally).await?;
+                    player.context.stats.add(tally);
                     player.carry_out(plan).await
                 }
             },

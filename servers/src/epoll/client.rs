@@ -39,7 +39,7 @@ pub(super) struct Client {
     open: Arc<Open>,
 }
 
-pub(super) enum Doing {
+enum Doing {
     /// A timer will complete it.
     Waiting { until: Instant, response: Response, _in_progress: InProgress },
     /// Another thread will.
@@ -78,12 +78,19 @@ impl Client {
         self.hung_up |= event.is_read_closed();
     }
 
-    pub(super) fn take_doing(&mut self) -> Option<Doing> {
-        self.doing.take()
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        match self.doing {
+            Some(Doing::Waiting { until, .. }) => Some(until),
+            _ => None,
+        }
     }
 
-    pub(super) fn into_doing(self) -> Option<Doing> {
-        self.doing
+    /// The reply that was put off, and from now on nothing is in progress.
+    pub(super) fn end_wait(&mut self) -> Option<Response> {
+        match self.doing.take() {
+            Some(Doing::Waiting { response, .. }) => Some(response),
+            _ => None,
+        }
     }
 
     pub(super) fn complete(&mut self, response: &Response, desk: &mut Desk) {

@@ -191,7 +191,8 @@ impl Front {
     }
 
     fn is_drained(&self) -> bool {
-        self.drain_until
-            .is_some_and(|until| self.pool.clients().is_empty() || Instant::now() >= until)
+        // A client that was removed is open until its worker lets go of it.
+        let open = || self.pool.context.stats.snapshot().open;
+        self.drain_until.is_some_and(|until| open() == 0 || Instant::now() >= until)
     }
 }
