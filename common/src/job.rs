@@ -52,20 +52,21 @@ impl Block {
 mod tests {
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn bytes(hex: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(byte).collect()
     }
 
     /// Made by Python's hashlib: `sha256((42).to_bytes(8))`, and the same of its digest.
     #[test]
     fn digests_are_those_of_another_implementation() {
         assert_eq!(
-            hex(&digest(42, 1)),
-            "a6bb133cb1e3638ad7b8a3ff0539668e9e56f9b850ef1b2a810f5422eaa6c323"
+            digest(42, 1).to_vec(),
+            bytes("a6bb133cb1e3638ad7b8a3ff0539668e9e56f9b850ef1b2a810f5422eaa6c323")
         );
         assert_eq!(
-            hex(&digest(42, 2)),
-            "931fcbd5eb0609752335000b5be4370bf8b98d4e0d2a5fb6b49291b536855401"
+            digest(42, 2).to_vec(),
+            bytes("931fcbd5eb0609752335000b5be4370bf8b98d4e0d2a5fb6b49291b536855401")
         );
     }
 }
