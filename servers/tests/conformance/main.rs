@@ -1,0 +1,25 @@
+//! What the contract promises, asked of every server by one client that knows nothing of how
+//! they work. It pays with real sockets and real processes, so each step has a timeout.
+//!
+//! Read [`models`] first: the one list of models, and the macro that makes of each test one
+//! named case a model. [`server`] and [`process`] start servers, [`client`] and [`grpc`] talk to
+//! them; the other modules are the tests.
+
+#[macro_use]
+mod models;
+mod client;
+mod process;
+mod server;
+
+mod binaries;
+mod concurrency;
+mod drain;
+mod fairness;
+mod faults;
+mod framing;
+mod grpc;
+mod idle;
+mod overload;
+mod pipelining;
+mod python_client;
+mod work;
