@@ -1,0 +1,132 @@
+//! The result of one run, as programs read it: the schema `quintet/run/1`.
+//!
+//! Fields are added, and never renamed or given another meaning within a schema; the README of
+//! this package lists them with their units.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::cost::ServerCost;
+
+/// Name and version of the schema.
+pub const RUN_SCHEMA: &str = "quintet/run/1";
+
+/// What a run found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// [`RUN_SCHEMA`].
+    pub schema: String,
+    /// The URL.
+    pub target: String,
+    /// Requests that were planned within the measured window. Always the sum of the next four.
+    pub planned: u64,
+    /// Right answers.
+    pub ok: u64,
+    /// Failures, by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Requests without an answer within the timeout.
+    pub timed_out: u64,
+    /// Requests that could not be sent: too many were outstanding, or every connection was gone.
+    pub unsent: u64,
+    /// From the end of the warm-up until the last request was settled, and at the least the
+    /// duration that was asked for.
+    pub elapsed_s: f64,
+    /// `ok / elapsed_s`.
+    pub throughput_rps: f64,
+    /// From the planned time to the answer: the response time. Of right answers, and of timeouts
+    /// at no less than the timeout.
+    pub latency_us: Quantiles,
+    /// From the actual sending to the answer.
+    pub service_us: Quantiles,
+    /// From the planned time to the actual sending: the tester's own delay.
+    pub send_lag_us: Quantiles,
+    /// What the server process paid, where its pid was given.
+    pub server: Option<ServerCost>,
+    /// What the tester paid.
+    pub client: ClientCost,
+    /// What was asked for.
+    pub settings: Settings,
+    /// Whether the figures may be believed.
+    pub valid: bool,
+    /// Why not, and what else a reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// Microseconds by quantile; all 0 where nothing was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the names say it
+pub struct Quantiles {
+    pub p50: f64,
+    pub p75: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p97: f64,
+    pub p99: f64,
+    #[serde(rename = "p99.5")]
+    pub p99_5: f64,
+    #[serde(rename = "p99.9")]
+    pub p99_9: f64,
+    #[serde(rename = "p99.99")]
+    pub p99_99: f64,
+    pub max: f64,
+    pub mean: f64,
+}
+
+impl Quantiles {
+    /// Of a histogram in nanoseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            p50: at(0.50),
+            p75: at(0.75),
+            p90: at(0.90),
+            p95: at(0.95),
+            p97: at(0.97),
+            p99: at(0.99),
+            p99_5: at(0.995),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: histogram.max() as f64 / 1e3,
+            mean: histogram.mean() / 1e3,
+        }
+    }
+}
+
+/// What the load threads paid within the measured window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClientCost {
+    /// CPU time of the load threads in microseconds per request.
+    pub cpu_us_per_request: f64,
+    /// The share of their time that the load threads were on a CPU: 1 is saturated.
+    pub busy: f64,
+    /// Load threads.
+    pub threads: usize,
+    /// The longest that a load thread stood still.
+    pub stall_max_us: f64,
+    /// Cores that everything else on this machine used, the server included.
+    pub others_busy_cores: f64,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Connections.
+    pub connections: usize,
+    /// Requests (or streams) outstanding per connection in the closed loop; none in the open one.
+    pub depth: Option<usize>,
+    /// Requests per second in the open loop; none in the closed one.
+    pub rate_rps: Option<f64>,
+    /// The mix, as `--work` takes it.
+    pub work: String,
+    /// Warm-up.
+    pub warmup_s: f64,
+    /// Timeout.
+    pub timeout_s: f64,
+    /// Decides payloads and the mix.
+    pub seed: u64,
+}

@@ -1,0 +1,158 @@
+//! A result for people: short, aligned, and with its warnings.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use console::style;
+
+use crate::result::{Quantiles, RunResult};
+
+/// The summary of one run, in colours where standard output is a terminal. What `failed` is said
+/// elsewhere, and not here again.
+pub fn summary(result: &RunResult, failed: Option<&str>) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = write_head(&mut text, result)
+        .and_then(|()| write_times(&mut text, result))
+        .and_then(|()| write_costs(&mut text, result))
+        .and_then(|()| write_warnings(&mut text, result, failed));
+    text
+}
+
+fn write_head(out: &mut String, result: &RunResult) -> std::fmt::Result {
+    let settings = &result.settings;
+    let load = match (settings.rate_rps, settings.depth) {
+        (Some(rate), _) => format!("{rate} requests/s planned"),
+        (None, depth) => format!("depth {}", depth.unwrap_or(1)),
+    };
+    writeln!(
+        out,
+        "{}  {} over {} connections, {load}",
+        style(&result.target).bold(),
+        settings.work,
+        settings.connections
+    )?;
+    writeln!(
+        out,
+        "  {:<12} {}  in {:.2} s",
+        "throughput",
+        style(format!("{} requests/s", grouped(result.throughput_rps))).green().bold(),
+        result.elapsed_s
+    )?;
+    writeln!(
+        out,
+        "  {:<12} {} planned = {} ok + {} errors + {} timed out + {} unsent",
+        "requests",
+        result.planned,
+        result.ok,
+        result.errors.values().sum::<u64>(),
+        result.timed_out,
+        result.unsent
+    )?;
+    for (kind, count) in &result.errors {
+        writeln!(out, "  {:<12} {} {count}", "", style(kind).red())?;
+    }
+    Ok(())
+}
+
+fn write_times(out: &mut String, result: &RunResult) -> std::fmt::Result {
+    if result.ok + result.timed_out == 0 {
+        return Ok(());
+    }
+    let names = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
+    writeln!(out, "  {:<12}{}", "", names.map(|name| format!("{name:>10}")).concat())?;
+    let rows = [
+        ("latency", &result.latency_us),
+        ("service", &result.service_us),
+        ("send lag", &result.send_lag_us),
+    ];
+    // In the closed loop the other two say nothing that the first does not.
+    let shown = if result.settings.rate_rps.is_some() { rows.len() } else { 1 };
+    for (name, quantiles) in &rows[..shown] {
+        writeln!(out, "  {name:<12}{}", row(quantiles))?;
+    }
+    Ok(())
+}
+
+fn write_costs(out: &mut String, result: &RunResult) -> std::fmt::Result {
+    if let Some(server) = &result.server {
+        writeln!(
+            out,
+            "  {:<12} {:.2} us CPU, {:.3} context switches a request; {} threads, \
+             RssAnon {} MiB, PSS {} MiB",
+            "server",
+            server.cpu_us_per_request,
+            server.context_switches_per_request,
+            server.threads,
+            mebibytes(server.rss_anon_bytes),
+            mebibytes(server.pss_bytes)
+        )?;
+    }
+    writeln!(
+        out,
+        "  {:<12} {:.2} us CPU a request, {} threads, {:.0} % busy",
+        "load tester",
+        result.client.cpu_us_per_request,
+        result.client.threads,
+        result.client.busy * 100.0
+    )?;
+    Ok(())
+}
+
+fn write_warnings(out: &mut String, result: &RunResult, failed: Option<&str>) -> std::fmt::Result {
+    let new = result.warnings.iter().filter(|warning| Some(warning.as_str()) != failed);
+    for (at, warning) in new.enumerate() {
+        let mark = if result.valid || at > 0 { "note" } else { "INVALID" };
+        writeln!(out, "  {} {warning}", style(format!("{mark}:")).yellow())?;
+    }
+    Ok(())
+}
+
+fn row(quantiles: &Quantiles) -> String {
+    let Quantiles { p50, p90, p99, p99_9, p99_99, max, .. } = *quantiles;
+    [p50, p90, p99, p99_9, p99_99, max].map(|us| format!("{:>10}", time(us))).concat()
+}
+
+/// Microseconds with the unit that suits them, three digits.
+pub fn time(us: f64) -> String {
+    match Duration::from_secs_f64(us.max(0.0) / 1e6) {
+        time if time < Duration::from_micros(1) => format!("{:.0} ns", us * 1e3),
+        time if time < Duration::from_millis(1) => format!("{us:.0} us"),
+        time if time < Duration::from_millis(100) => format!("{:.2} ms", us / 1e3),
+        time if time < Duration::from_secs(1) => format!("{:.0} ms", us / 1e3),
+        _ => format!("{:.2} s", us / 1e6),
+    }
+}
+
+/// A whole number with commas.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let first = digits.len() % 3;
+    let (head, tail) = digits.split_at(first);
+    let groups = tail.as_bytes().chunks(3).map(|group| String::from_utf8_lossy(group).into_owned());
+    let head = (!head.is_empty()).then(|| head.to_owned());
+    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
+}
+
+/// Bytes as mebibytes, one digit.
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / (1024.0 * 1024.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!(grouped(0.4), "0");
+        assert_eq!(grouped(999.6), "1,000");
+        assert_eq!(grouped(12_345_678.0), "12,345,678");
+        assert_eq!(time(0.5), "500 ns");
+        assert_eq!(time(999.4), "999 us");
+        assert_eq!(time(10_061.0), "10.06 ms");
+        assert_eq!(time(250_000.0), "250 ms");
+        assert_eq!(time(1_500_000.0), "1.50 s");
+        assert_eq!(mebibytes(3 << 19), "1.5");
+    }
+}

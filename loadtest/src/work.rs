@@ -1,0 +1,248 @@
+//! What the requests of a run ask for: one kind of work, or a weighted mix of several.
+//!
+//! Which request of a mix gets which kind is a pure function of the seed and the request's
+//! index, so a run can be repeated exactly.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use common::message::Work;
+use common::service::{BLOCK_US_MAX, COMPUTE_ROUNDS_MAX, WAIT_US_MAX};
+
+/// The largest echo. A server's own frame limit (4 MiB unless it was told otherwise) may be lower
+/// and is then the server's to report; this only bounds the tester's memory.
+pub const ECHO_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The most kinds in one mix: a request remembers its kind in a byte.
+pub const KINDS_MAX: usize = 16;
+
+/// What one request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `echo:BYTES`.
+    Echo {
+        /// Length of the payload.
+        bytes: usize,
+    },
+    /// `wait:DURATION`.
+    Wait {
+        /// Microseconds.
+        us: u64,
+    },
+    /// `compute:ROUNDS`.
+    Compute {
+        /// Hashes.
+        rounds: u32,
+    },
+    /// `block:DURATION`.
+    Block {
+        /// Microseconds.
+        us: u64,
+    },
+}
+
+impl Kind {
+    /// The work of the contract; `fill` makes the payload of an echo of that many bytes.
+    pub fn work(self, fill: impl FnOnce(usize) -> Vec<u8>) -> Work {
+        match self {
+            Self::Echo { bytes } => Work::Echo(fill(bytes)),
+            Self::Wait { us } => Work::WaitUs(us),
+            Self::Compute { rounds } => Work::ComputeRounds(rounds),
+            Self::Block { us } => Work::BlockUs(us),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let duration = |us| humantime::format_duration(Duration::from_micros(us));
+        match *self {
+            Self::Echo { bytes } => write!(f, "echo:{bytes}"),
+            Self::Wait { us } => write!(f, "wait:{}", duration(us)),
+            Self::Compute { rounds } => write!(f, "compute:{rounds}"),
+            Self::Block { us } => write!(f, "block:{}", duration(us)),
+        }
+    }
+}
+
+/// Why a text is no work.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkError {
+    /// No kind that is known.
+    #[error("`{0}` is not echo:BYTES, wait:DURATION, compute:ROUNDS or block:DURATION")]
+    Kind(String),
+    /// The amount is no number, or no duration.
+    #[error("`{text}`: {reason}")]
+    Amount {
+        /// The part it stands in.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The amount is beyond what the contract allows.
+    #[error("`{text}` is outside of the limits {least} to {most}")]
+    Limit {
+        /// The part it stands in.
+        text: String,
+        /// The least, in the contract's unit.
+        least: u64,
+        /// The most, in the contract's unit.
+        most: u64,
+    },
+    /// A weight that is none.
+    #[error("the weight in `{0}` is not a whole number from 1 to 1000000")]
+    Weight(String),
+    /// More kinds than a mix may have.
+    #[error("a mix has at most {KINDS_MAX} kinds")]
+    TooMany,
+}
+
+impl FromStr for Kind {
+    type Err = WorkError;
+
+    fn from_str(text: &str) -> Result<Self, WorkError> {
+        let unknown = || WorkError::Kind(text.to_owned());
+        let (kind, amount) = text.split_once(':').ok_or_else(unknown)?;
+        let wrong = |reason: String| WorkError::Amount { text: text.to_owned(), reason };
+        let number = || amount.parse::<u64>().map_err(|error| wrong(error.to_string()));
+        let microseconds = || {
+            let duration: humantime::Duration = amount
+                .parse()
+                .map_err(|error| wrong(format!("{error} (durations are written 10ms, 2s)")))?;
+            Ok(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+        };
+        let within = |value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                return Ok(value);
+            }
+            Err(WorkError::Limit { text: text.to_owned(), least, most })
+        };
+        match kind {
+            "echo" => {
+                let bytes = within(number()?, 0, ECHO_BYTES_MAX)?;
+                Ok(Self::Echo { bytes: usize::try_from(bytes).map_err(|_| unknown())? })
+            }
+            "wait" => Ok(Self::Wait { us: within(microseconds()?, 0, WAIT_US_MAX)? }),
+            "compute" => {
+                let rounds = within(number()?, 1, COMPUTE_ROUNDS_MAX)?;
+                Ok(Self::Compute { rounds: u32::try_from(rounds).map_err(|_| unknown())? })
+            }
+            "block" => Ok(Self::Block { us: within(microseconds()?, 0, BLOCK_US_MAX)? }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+/// One kind or several, each with its weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mix {
+    parts: Vec<(Kind, u64)>,
+    weight_total: u64,
+}
+
+impl Mix {
+    /// The kinds, in the order in which they were given.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        self.parts.iter().map(|(kind, _)| *kind)
+    }
+
+    /// Which kind, as an index into [`kinds`](Self::kinds), the request `index` of a run with
+    /// this `seed` asks for.
+    pub fn choose(&self, seed: u64, index: u64) -> usize {
+        if self.parts.len() == 1 {
+            return 0;
+        }
+        let mut at = scramble(seed ^ scramble(index)) % self.weight_total;
+        for (part, (_, weight)) in self.parts.iter().enumerate() {
+            match at.checked_sub(*weight) {
+                Some(rest) => at = rest,
+                None => return part,
+            }
+        }
+        0 // not reached: `at` began below the sum of the weights
+    }
+}
+
+impl fmt::Display for Mix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (kind, weight)) in self.parts.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match self.parts.len() {
+                1 => write!(f, "{kind}")?,
+                _ => write!(f, "{comma}{kind}={weight}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Mix {
+    type Err = WorkError;
+
+    fn from_str(text: &str) -> Result<Self, WorkError> {
+        /// Keeps the sum of the weights far from overflow.
+        const WEIGHT_MAX: u64 = 1_000_000;
+        let part = |part: &str| {
+            let part = part.trim();
+            let Some((kind, weight)) = part.split_once('=') else { return Ok((part.parse()?, 1)) };
+            let weight = weight.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+            Ok((kind.parse()?, weight.ok_or_else(|| WorkError::Weight(part.to_owned()))?))
+        };
+        let parts = text.split(',').map(part).collect::<Result<Vec<(Kind, u64)>, _>>()?;
+        if parts.len() > KINDS_MAX {
+            return Err(WorkError::TooMany);
+        }
+        let weight_total = parts.iter().map(|(_, weight)| weight).sum();
+        Ok(Self { parts, weight_total })
+    }
+}
+
+/// Spreads nearby numbers over all 64 bits: the finaliser of `SplitMix64` (Steele, Lea and Flood,
+/// "Fast splittable pseudorandom number generators", 2014).
+pub fn scramble(value: u64) -> u64 {
+    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn works_are_read_and_written_alike() {
+        for text in ["echo:64", "wait:10ms", "compute:100", "echo:64=90,block:5ms=10"] {
+            assert_eq!(text.parse::<Mix>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, named) in [
+            ("", "`` is not echo:BYTES"),
+            ("sleep:1s", "`sleep:1s` is not echo:BYTES"),
+            ("echo:lots", "`echo:lots`: invalid digit"),
+            ("wait:10", "`wait:10`: time unit needed"),
+            ("wait:2m", "`wait:2m` is outside of the limits 0 to 60000000"),
+            ("compute:0", "`compute:0` is outside of the limits 1 to 1000000"),
+            ("echo:1=0", "the weight in `echo:1=0`"),
+            ("echo:1=x,echo:2", "the weight in `echo:1=x`"),
+            ("echo:1,,echo:2", "`` is not echo:BYTES"),
+        ] {
+            let error = text.parse::<Mix>().unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_mix_has_its_weights_and_the_seed_decides() {
+        let mix: Mix = "echo:64=90,block:5ms=10".parse().unwrap();
+        let blocks = |seed| (0..10_000).filter(|index| mix.choose(seed, *index) == 1).count();
+        assert!((900..1_100).contains(&blocks(1)), "{}", blocks(1));
+        let chosen = |seed| (0..64).map(|index| mix.choose(seed, index)).collect::<Vec<_>>();
+        assert_eq!(chosen(1), chosen(1));
+        assert_ne!(chosen(1), chosen(2));
+    }
+}
