@@ -105,7 +105,8 @@ pub struct Medians {
     pub throughput_rps: f64,
     /// Half of the range over the blocks, as a part of the median.
     pub throughput_spread: f64,
-    /// Of the ratios to the floor's block of the same number.
+    /// Of the ratios to the floor's block of the same number; where noise left no such pair, the
+    /// ratio of the medians.
     pub of_floor: Option<f64>,
     /// CPU of the server, microseconds per request.
     pub cpu_us_per_request: Option<f64>,
@@ -129,8 +130,8 @@ impl Medians {
     /// Of an entry's blocks; `floor` are the floor's. Noisy blocks count only where there are no
     /// others.
     pub fn of(blocks: &[Block], floor: Option<&[Block]>) -> Self {
-        let quiet: Vec<&Block> = blocks.iter().filter(|block| !block.noisy).collect();
-        let blocks = if quiet.is_empty() { blocks.iter().collect() } else { quiet };
+        let blocks = usable(blocks);
+        let floor = floor.map(usable);
         let of = |value: &dyn Fn(&Block) -> Option<f64>| {
             median(blocks.iter().copied().filter_map(value).collect())
         };
@@ -142,13 +143,21 @@ impl Medians {
         let range = rates().fold(0.0, f64::max) - rates().fold(f64::INFINITY, f64::min);
         let spread = if throughput_rps > 0.0 { range / 2.0 / throughput_rps } else { 0.0 };
         let beside = |block: &Block| {
-            let floor = floor?.iter().find(|floor| floor.number == block.number)?;
+            let floor = floor
+                .as_ref()?
+                .iter()
+                .find(|floor| floor.number == block.number && floor.noisy == block.noisy)?;
             Some(block.run.throughput_rps / floor.run.throughput_rps)
+        };
+        // Where no two blocks were measured under the same conditions, the medians must do.
+        let of_medians = || {
+            let rates = floor.as_ref()?.iter().map(|floor| floor.run.throughput_rps);
+            Some(throughput_rps / median(rates.collect())?)
         };
         Self {
             throughput_rps,
             throughput_spread: spread,
-            of_floor: of(&beside),
+            of_floor: of(&beside).or_else(of_medians),
             cpu_us_per_request: server(|cost| cost.cpu_us_per_request),
             rss_anon_bytes: server(|cost| cost.rss_anon_bytes as f64),
             pss_bytes: server(|cost| cost.pss_bytes as f64),
@@ -159,6 +168,12 @@ impl Medians {
             latency_p99_us: of(&|block| Some(block.run.latency_us.p99)).unwrap_or(0.0),
         }
     }
+}
+
+/// The quiet blocks, or all where none was.
+fn usable(blocks: &[Block]) -> Vec<&Block> {
+    let quiet: Vec<&Block> = blocks.iter().filter(|block| !block.noisy).collect();
+    if quiet.is_empty() { blocks.iter().collect() } else { quiet }
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -176,6 +191,32 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::{ClientCost, Quantiles};
+
+    fn block(number: u64, throughput_rps: f64, noisy: bool) -> Block {
+        let run = serde_json::json!({
+            "schema": "", "target": "", "planned": 1, "ok": 1, "errors": {}, "timed_out": 0,
+            "unsent": 0, "elapsed_s": 1.0, "throughput_rps": throughput_rps,
+            "latency_us": Quantiles::default(), "service_us": Quantiles::default(),
+            "send_lag_us": Quantiles::default(), "server": null,
+            "client": ClientCost::default(), "valid": true, "warnings": [],
+            "settings": { "connections": 1, "depth": 1, "rate_rps": null, "work": "",
+                          "warmup_s": 0.0, "timeout_s": 1.0, "seed": 1 },
+        });
+        let run = serde_json::from_value(run).unwrap();
+        Block { number, run, system_calls_per_request: None, noise_cores: 0.0, noisy }
+    }
+
+    #[test]
+    fn noise_stays_out_of_the_medians_and_of_the_pairs() {
+        let blocks = [block(0, 50.0, false), block(1, 60.0, false), block(2, 1.0, true)];
+        let floor = [block(0, 100.0, false), block(1, 10.0, true)];
+        let medians = Medians::of(&blocks, Some(&floor));
+        assert_eq!((medians.throughput_rps, medians.of_floor), (55.0, Some(0.5)));
+        let unpaired = Medians::of(&blocks[..1], Some(&[block(1, 200.0, false)]));
+        assert_eq!(unpaired.of_floor, Some(0.25));
+        assert_eq!(Medians::of(&blocks, None).of_floor, None);
+    }
 
     #[test]
     fn the_middle_is_the_middle() {

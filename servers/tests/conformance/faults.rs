@@ -8,21 +8,27 @@ use crate::process::ServerProcess;
 use crate::server::{Server, eventually};
 
 for_every_model!(a_reset_in_mid_frame_costs_no_descriptor, |model| {
+    const RESETS: u64 = 200;
     let server = ServerProcess::start(model.model, &model.arguments());
     let mut witness = Client::connect(server.address);
     witness.echoes(1, b"before");
+    let reset_all = |accepted| {
+        let bytes = framed(&[echo(1, b"whole"), echo(2, b"never whole")]);
+        for cut in (1..bytes.len()).cycle().take(usize::try_from(RESETS).unwrap()) {
+            let client = Client::connect(server.address);
+            client.send_bytes(&bytes[..cut]);
+            client.reset();
+        }
+        eventually("(accepted, open)", (accepted, 1), || {
+            let now = server.stats();
+            (now.accepted, now.open)
+        });
+    };
+    // A server that listens may still be starting its other loops: the first time does not count.
+    reset_all(1 + RESETS);
     let before = server.descriptors();
-    let bytes = framed(&[echo(1, b"whole"), echo(2, b"never whole")]);
-    for cut in (1..bytes.len()).cycle().take(200) {
-        let client = Client::connect(server.address);
-        client.send_bytes(&bytes[..cut]);
-        client.reset();
-    }
-    eventually("(accepted, open)", (201, 1), || {
-        let now = server.stats();
-        (now.accepted, now.open)
-    });
-    eventually("descriptors", before, || server.descriptors());
+    reset_all(1 + 2 * RESETS);
+    eventually("no more descriptors", true, || server.descriptors() <= before);
     witness.echoes(2, b"after");
 });
 

@@ -32,7 +32,10 @@ for_every_model!(byte_by_byte, |model| {
     let mut client = server.connect();
     let bytes = framed(&[echo(1, b"one"), wait(2, Duration::from_micros(1)), compute(3, 3)]);
     for byte in bytes {
+        let before = server.stats.snapshot().reads;
         client.send_bytes(&[byte]);
+        // Else the kernel would gather what is sent too fast.
+        eventually("read", true, || server.stats.snapshot().reads > before);
     }
     assert_eq!(client.receive_ok(1), b"one");
     client.receive_ok(2);
