@@ -158,6 +158,9 @@ pub struct CompareArgs {
     /// How long a block is measured [default: 1s; with --quick 400ms]
     #[arg(long, value_parser = positive)]
     pub block_duration: Option<Duration>,
+    /// What each server gets as --workers [default: the cores that the load threads leave]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX))]
+    pub workers: Option<u64>,
     /// Where compare.json and compare.md go
     #[arg(long, value_name = "DIR", default_value = "target/quintet")]
     pub output_dir: PathBuf,
@@ -167,6 +170,21 @@ pub struct CompareArgs {
     /// Decides payloads, mixes and the order of the blocks
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+impl CompareArgs {
+    /// A server with more threads than cores are left for it would fight the load tester for
+    /// them, and the comparison would be one of the scheduler's moods.
+    pub fn workers(&self) -> NonZeroUsize {
+        self.workers.map_or_else(
+            || {
+                let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+                let left = cores.saturating_sub(threads_default().get());
+                NonZeroUsize::new(left).unwrap_or(NonZeroUsize::MIN)
+            },
+            at_least_one,
+        )
+    }
 }
 
 /// Half of the cores, since the server needs the others.

@@ -4,11 +4,10 @@
 //! the kernel keeps for the sockets is not in it.
 
 use std::io::Write;
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::process::{Contender, ProcessError, Server};
+use super::process::{Contender, Launch, ProcessError, Server};
 use crate::connect::connect_all;
 use crate::cost::Sample;
 use crate::target::Protocol;
@@ -30,9 +29,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\
 /// If the server does not start.
 pub fn bytes_per_connection(
     contender: Contender,
-    bin_dir: &Path,
+    launch: &Launch,
 ) -> Result<Option<f64>, ProcessError> {
-    let server = Server::start(contender, bin_dir)?;
+    let server = Server::start(contender, launch)?;
     let memory = || Sample::of(server.pid()).ok().map(|sample| sample.rss_anon_bytes());
     let before = memory();
     let Ok(streams) = connect_all(server.target.address, CONNECTIONS, CONNECT_TIMEOUT) else {

@@ -13,12 +13,12 @@ pub mod report;
 pub mod scenario;
 pub mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use self::environment::Environment;
-use self::process::{Contender, FLOOR, ProcessError, SERVERS, Server};
+use self::process::{Contender, FLOOR, Launch, ProcessError, SERVERS, Server};
 use self::progress::Progress;
 use self::report::{
     Block, COMPARE_SCHEMA, Comparison, Entry, Flags, Medians, ScenarioReport, ServerReport,
@@ -125,7 +125,7 @@ fn build(args: &CompareArgs) -> Result<(), CompareError> {
 /// A comparison under way.
 struct Comparing<'a> {
     interrupt: &'a Interrupt,
-    bin_dir: PathBuf,
+    launch: Launch,
     block: Duration,
     warmup: Duration,
     progress: Progress,
@@ -154,11 +154,15 @@ impl<'a> Comparing<'a> {
             block_s: block.as_secs_f64(),
             warmup_s: warmup.as_secs_f64(),
             client_threads: threads_default().get(),
+            server_workers: args.workers().get(),
             seed: args.seed,
         };
         Self {
             interrupt,
-            bin_dir: args.bin_dir.clone().unwrap_or_else(|| beside.to_owned()),
+            launch: Launch {
+                bin_dir: args.bin_dir.clone().unwrap_or_else(|| beside.to_owned()),
+                workers: args.workers(),
+            },
             block,
             warmup,
             progress: Progress::new(servers as u64 + runs as u64 * blocks),
@@ -183,12 +187,12 @@ impl<'a> Comparing<'a> {
                 break;
             }
             self.progress.say(&format!("gate: {}", contender.name));
-            let server = Server::start(*contender, &self.bin_dir)?;
+            let server = Server::start(*contender, &self.launch)?;
             let refused = gate::check(server.target).err();
             server.stop();
             let mut idle_connection_bytes = None;
             if refused.is_none() {
-                idle_connection_bytes = idle::bytes_per_connection(*contender, &self.bin_dir)?;
+                idle_connection_bytes = idle::bytes_per_connection(*contender, &self.launch)?;
                 passed.push(*contender);
             }
             let name = contender.name.to_owned();
@@ -284,7 +288,7 @@ impl<'a> Comparing<'a> {
         rate_rps: Option<f64>,
         number: u64,
     ) -> Result<Block, CompareError> {
-        let server = Server::start(contender, &self.bin_dir)?;
+        let server = Server::start(contender, &self.launch)?;
         let config = RunConfig {
             target: server.target,
             connections: scenario.connections(),

@@ -5,8 +5,9 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,6 +76,15 @@ pub enum ProcessError {
     NoPort,
 }
 
+/// How contenders are started: all in the same way.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Where the servers' binaries are.
+    pub bin_dir: PathBuf,
+    /// What each gets as `--workers`.
+    pub workers: NonZeroUsize,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -90,16 +100,17 @@ impl Server {
     ///
     /// # Errors
     /// If it cannot be started, or does not listen in time.
-    pub fn start(contender: Contender, bin_dir: &Path) -> Result<Self, ProcessError> {
+    pub fn start(contender: Contender, launch: &Launch) -> Result<Self, ProcessError> {
         let address = free_port().ok_or(ProcessError::NoPort)?;
-        let (path, floor) = if contender == FLOOR {
+        let bin_dir = &launch.bin_dir;
+        let (path, arguments) = if contender == FLOOR {
             let this = std::env::current_exe();
-            (this.unwrap_or_else(|_| bin_dir.join("loadtest")), Some("floor"))
+            (this.unwrap_or_else(|_| bin_dir.join("loadtest")), vec!["floor".to_owned()])
         } else {
-            (bin_dir.join(contender.name), None)
+            (bin_dir.join(contender.name), vec![format!("--workers={}", launch.workers)])
         };
         let mut child = Command::new(&path)
-            .args(floor)
+            .args(arguments)
             .args(["--listen", &address.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -220,7 +231,8 @@ mod tests {
         let path = directory.path().join("epoll");
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Server::start(SERVERS[3], directory.path()).unwrap()
+        let launch = Launch { bin_dir: directory.path().to_owned(), workers: NonZeroUsize::MIN };
+        Server::start(SERVERS[3], &launch).unwrap()
     }
 
     #[test]

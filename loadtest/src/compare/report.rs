@@ -42,6 +42,8 @@ pub struct Flags {
     pub warmup_s: f64,
     /// Load threads.
     pub client_threads: usize,
+    /// What each server got as `--workers`.
+    pub server_workers: usize,
     /// Decided payloads, mixes and the order of the blocks.
     pub seed: u64,
 }

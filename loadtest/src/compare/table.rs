@@ -7,7 +7,7 @@ use std::fmt::Write;
 use console::style;
 
 use super::process::FLOOR;
-use super::report::{Comparison, Entry, Medians, ScenarioReport};
+use super::report::{Comparison, Entry, Flags, Medians, ScenarioReport};
 use crate::terminal::{grouped, time};
 
 /// What stands where there is nothing to say.
@@ -113,6 +113,11 @@ fn write_terminal(out: &mut String, comparison: &Comparison) -> std::fmt::Result
         writeln!(out, "{}  {idle}\n", style("An idle connection").bold())?;
     }
     writeln!(out, "{}", style(LEGEND).dim())?;
+    let Flags { client_threads, server_workers, .. } = comparison.flags;
+    let cores = format!(
+        "Threads of the load tester: {client_threads}; each server has --workers {server_workers}."
+    );
+    writeln!(out, "{}", style(cores).dim())?;
     for refused in refusals(comparison) {
         writeln!(out, "{} {refused}", style("refused:").red().bold())?;
     }
@@ -176,7 +181,8 @@ fn write_markdown(out: &mut String, comparison: &Comparison) -> std::fmt::Result
     let flags = &comparison.flags;
     writeln!(
         out,
-        "{}, {} cores, Linux {}, {}; {}, revision {}; {} blocks of {} s, {} load threads, seed {}.",
+        "{}, {} cores, Linux {}, {}; {}, revision {}; {} blocks of {} s, \
+         {} load threads, --workers {} for each server, seed {}.",
         environment.cpu_model,
         environment.cores,
         environment.kernel,
@@ -186,6 +192,7 @@ fn write_markdown(out: &mut String, comparison: &Comparison) -> std::fmt::Result
         flags.blocks,
         flags.block_s,
         flags.client_threads,
+        flags.server_workers,
         flags.seed
     )?;
     let notes: Vec<String> = refusals(comparison).chain(comparison.warnings.clone()).collect();
