@@ -22,7 +22,7 @@ const SAMPLES_BEYOND_MIN: u64 = 10;
 pub fn audit(result: &mut RunResult) {
     let mut reasons = Vec::new();
     let mut remarks = Vec::new();
-    saturation(result, &mut reasons);
+    saturation(result, &mut reasons, &mut remarks);
     lag(result, &mut reasons, &mut remarks);
     if result.client.stall_max_us >= STALL_US {
         reasons.push(format!(
@@ -46,13 +46,23 @@ pub fn audit(result: &mut RunResult) {
     result.warnings.append(&mut remarks);
 }
 
-fn saturation(result: &RunResult, reasons: &mut Vec<String>) {
+fn saturation(result: &RunResult, reasons: &mut Vec<String>, remarks: &mut Vec<String>) {
     let client = &result.client;
-    if client.busy >= SATURATED && client.others_busy_cores < OTHERS_BUSY_CORES {
+    let busy_percent = client.busy * 100.0;
+    if client.busy < SATURATED || client.others_busy_cores >= OTHERS_BUSY_CORES {
+        return;
+    }
+    // The open loop has a rate to keep and nothing to win by idling: whether it kept it is what
+    // its send lag says.
+    if result.settings.rate_rps.is_some() {
+        remarks.push(format!(
+            "the load tester was busy {busy_percent:.0} % of the time: some of the latency is \
+             its own; use more --threads or a lower --rate"
+        ));
+    } else {
         reasons.push(format!(
-            "the load tester was the bottleneck: its threads were busy {:.0} % of the time, \
-             and everything else used {:.2} cores; use more --threads or a lower --rate",
-            client.busy * 100.0,
+            "the load tester was the bottleneck: its threads were busy {busy_percent:.0} % of the \
+             time, and everything else used {:.2} cores; use more --threads",
             client.others_busy_cores
         ));
     }
@@ -156,7 +166,11 @@ mod tests {
 
     #[test]
     fn a_bad_one_says_why() {
-        invalid(|r| r.client.busy = 0.99, "was the bottleneck");
+        let closed = |r: &mut RunResult| {
+            r.settings.rate_rps = None;
+            r.client.busy = 0.99;
+        };
+        invalid(closed, "was the bottleneck");
         invalid(|r| r.send_lag_us.p99 = 2_000.0, "p99 of the send lag is 2000 us");
         invalid(|r| r.send_lag_us.max = 100_000.0, "up to 100 ms");
         invalid(|r| r.client.stall_max_us = 1e6, "stood still for 1000 ms");
@@ -164,8 +178,17 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_tester_that_keeps_its_rate_is_only_a_remark() {
+        let mut result = good();
+        result.client.busy = 0.99;
+        audit(&mut result);
+        assert!(result.valid && result.warnings[0].contains("was busy 99 %"));
+    }
+
+    #[test]
     fn both_at_their_limit_is_nobodys_fault() {
         let mut result = good();
+        result.settings.rate_rps = None;
         result.client = ClientCost { busy: 1.0, others_busy_cores: 1.0, ..result.client };
         audit(&mut result);
         assert!(result.valid);
