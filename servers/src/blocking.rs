@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
 use std::net::{self, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,8 +28,9 @@ fn take_turns(
     context: &Context,
     tally: &mut Tally,
 ) -> io::Result<()> {
-    // On this thread's stack, and uninitialised: only the pages that bytes reach become memory.
-    let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
+    // Uninitialised, so that only the pages that bytes reach become memory; and not on the stack,
+    // whose pages a function touches one by one when its frame is as large as this.
+    let mut chunk = Box::new_uninit_slice(READ_CHUNK_BYTES);
     loop {
         answer(stream, connection, context, tally)?;
         flush(stream, connection, tally)?;
@@ -45,7 +45,7 @@ fn take_turns(
             return Ok(());
         }
         if connection.wants_read() {
-            match rustix::io::read(stream, &mut chunk) {
+            match rustix::io::read(stream, &mut *chunk) {
                 Ok(([], _)) => connection.received_eof(),
                 Ok((bytes, _)) => connection.receive(bytes),
                 Err(rustix::io::Errno::INTR) => {}

@@ -15,9 +15,9 @@ use common::{Config, Service, Shutdown, Stats};
 use crate::Context;
 use crate::blocking::{self, Conversations};
 
-/// Enough for the read buffer and the deepest call with room to spare. Only touched pages
-/// become memory, but the page tables of untouched ones do too: eight of these share one.
-const STACK_BYTES: usize = 256 * 1024;
+/// Enough for the deepest call with room to spare. Only touched pages become memory, but the page
+/// tables of untouched ones do too: sixteen of these share one.
+const STACK_BYTES: usize = 128 * 1024;
 
 /// Threads cost the scheduler and the kernel more than a slot in an epoll set does.
 pub const CONNECTIONS_MAX_DEFAULT: &str = "8000";
