@@ -43,7 +43,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "ADDR")]
     listen: SocketAddr,
 
-    /// Threads that carry the model out [default: one a core]
+    /// Threads that carry the model out [default: one a core]; `threads` has no use for it
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<NonZeroUsize>,
 
@@ -95,7 +95,7 @@ pub fn parse<A: CommandFactory + FromArgMatches>(
 ) -> A {
     let command = A::command()
         .name(model.name)
-        .mut_arg("listen", |listen| listen.default_value(model.listen))
+        .mut_arg("listen", |listen| listen.default_value(model.listen).required(false))
         .mut_arg("max_connections", |arg| match connections_max {
             Some(default) => arg.default_value(default),
             None => arg,
