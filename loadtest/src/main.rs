@@ -25,7 +25,15 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(help) if !help.use_stderr() => help.exit(),
+        Err(error) => {
+            eprintln!("{} (see loadtest --help)", first_paragraph(&error.to_string()));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let result = match command {
         Command::Run(args) => run_once(&args),
         Command::Compare(args) => compare_all(&args),
         Command::Floor(args) => serve_floor(&args),
@@ -35,6 +43,12 @@ fn main() -> ExitCode {
         eprintln!("loadtest: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Of clap's message: what is wrong, and what would be right.
+fn first_paragraph(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 fn run_once(args: &RunArgs) -> anyhow::Result<ExitCode> {

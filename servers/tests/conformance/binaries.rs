@@ -47,17 +47,23 @@ fn a_signal_drains() {
     }
 }
 
+/// A client that a drain has to wait for: one with a long request, or without an HTTP/2 preface.
+fn in_the_way_of_a_drain(server: &ServerProcess, model: Model) -> Client {
+    let client = Client::connect(server.address);
+    if model.name == GRPC.name {
+        eventually("open connections", 1, || server.stats().open);
+    } else {
+        client.send(&[wait(1, Duration::from_mins(1))]);
+        eventually("in progress", 1, || server.stats().in_progress);
+    }
+    client
+}
+
 #[test]
 fn a_drain_ends_by_its_timeout() {
     for model in all() {
         let mut server = ServerProcess::start(model, &["--drain-timeout=100ms".to_owned()]);
-        let client = Client::connect(server.address);
-        if model.name == GRPC.name {
-            eventually("open connections", 1, || server.stats().open);
-        } else {
-            client.send(&[wait(1, Duration::from_mins(1))]);
-            eventually("in progress", 1, || server.stats().in_progress);
-        }
+        let _client = in_the_way_of_a_drain(&server, model);
         server.signal(Signal::TERM);
         assert_eq!(server.ended().code(), Some(0), "{}", model.name);
     }
@@ -67,13 +73,7 @@ fn a_drain_ends_by_its_timeout() {
 fn a_second_signal_ends_at_once() {
     for model in all() {
         let mut server = ServerProcess::start(model, &["--drain-timeout=10m".to_owned()]);
-        let client = Client::connect(server.address);
-        if model.name == GRPC.name {
-            eventually("open connections", 1, || server.stats().open);
-        } else {
-            client.send(&[wait(1, Duration::from_mins(1))]);
-            eventually("in progress", 1, || server.stats().in_progress);
-        }
+        let _client = in_the_way_of_a_drain(&server, model);
         server.signal(Signal::TERM);
         eventually("drain begins", true, || try_connect(server.address).is_err());
         server.signal(Signal::TERM);
