@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use clap::error::ErrorKind;
 use loadtest::cli::{Cli, Command, CompareArgs, FloorArgs, RunArgs};
 use loadtest::compare::report::Comparison;
 use loadtest::compare::{CompareError, compare, table};
@@ -24,10 +25,13 @@ const EXIT_USAGE: u8 = 2;
 /// What a shell says of a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: u8 = 130;
 
+/// Nothing is wrong yet, and the help says what there is to do.
+const NO_COMMAND: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        Err(help) if !help.use_stderr() => help.exit(),
+        Err(help) if !help.use_stderr() || help.kind() == NO_COMMAND => help.exit(),
         Err(error) => {
             eprintln!("{} (see loadtest --help)", first_paragraph(&error.to_string()));
             return ExitCode::from(EXIT_USAGE);
