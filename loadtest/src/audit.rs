@@ -142,7 +142,13 @@ mod tests {
                 warmup_s: 0.0,
                 timeout_s: 1.0,
                 seed: 0,
+                agent: None,
             },
+            windows: Vec::new(),
+            steps: Vec::new(),
+            histograms: None,
+            environment: None,
+            command: Vec::new(),
             valid: true,
             warnings: Vec::new(),
         }

@@ -15,14 +15,17 @@
 //! runs, servers and scenarios together; [`floor`] is what they are all measured against.
 
 pub mod audit;
-pub mod cli;
+pub mod commands;
 pub mod compare;
 pub mod connect;
 pub mod cost;
+pub mod environment;
 pub mod floor;
 pub mod framed;
 pub mod grpc;
+pub mod pace;
 pub mod plan;
+pub mod process;
 pub mod recorder;
 pub mod result;
 pub mod run;
@@ -31,4 +34,5 @@ pub mod target;
 pub mod template;
 pub mod terminal;
 pub mod timer;
+pub mod windows;
 pub mod work;

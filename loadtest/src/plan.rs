@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::pace::{Arrival, Pace};
 use crate::work::Mix;
 
 /// The most requests that may be outstanding in the whole run, so that a server that does not
@@ -14,7 +15,7 @@ use crate::work::Mix;
 pub const OUTSTANDING_MAX: usize = 100_000;
 
 /// When a request is sent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// When an earlier one was settled: this many are outstanding per connection.
     Closed {
@@ -22,10 +23,7 @@ pub enum Schedule {
         depth: usize,
     },
     /// At its planned time, whatever is outstanding.
-    Open {
-        /// Requests per second, over all connections.
-        rate_per_s: f64,
-    },
+    Open(Pace),
 }
 
 /// When no more requests are planned. What was planned is then waited for, up to the timeout.
@@ -80,10 +78,11 @@ pub struct Planner {
     schedule: Schedule,
     mix: Mix,
     seed: u64,
-    share: u64,
     shares: u64,
-    /// How many of this share were planned already.
-    given: u64,
+    /// The number of the next request.
+    index: u64,
+    /// When the open loop's next request is due, and those after it.
+    arrival: Option<(u64, Arrival)>,
     measure_from_ns: u64,
     stop_at_ns: u64,
     measured_left: u64,
@@ -101,18 +100,29 @@ impl Planner {
     ) -> Self {
         let (share, shares) = (share as u64, shares as u64);
         let measure_from_ns = nanoseconds(warmup);
-        let (stop_at_ns, measured_left) = match stop {
-            Stop::After(duration) => (measure_from_ns + nanoseconds(duration), u64::MAX),
-            Stop::Count(count) => (u64::MAX, count / shares + u64::from(share < count % shares)),
+        let (stop_at_ns, measured_left, measured) = match stop {
+            Stop::After(duration) => (measure_from_ns + nanoseconds(duration), u64::MAX, duration),
+            Stop::Count(count) => {
+                let own = count / shares + u64::from(share < count % shares);
+                (u64::MAX, own, Duration::MAX)
+            }
+        };
+        let arrival = match &schedule {
+            Schedule::Closed { .. } => None,
+            Schedule::Open(pace) => {
+                let mut arrival = Arrival::new(pace.clone(), seed, warmup, measured);
+                arrival.advance(share);
+                Some((arrival.due_ns(), arrival))
+            }
         };
         let mix = mix.clone();
         Self {
             schedule,
             mix,
             seed,
-            share,
             shares,
-            given: 0,
+            index: share,
+            arrival,
             measure_from_ns,
             stop_at_ns,
             measured_left,
@@ -130,9 +140,13 @@ impl Planner {
         if self.is_finished(now_ns) {
             return None;
         }
-        let index = self.share + self.given * self.shares;
+        let index = self.index;
         let measured = planned_ns >= self.measure_from_ns;
-        self.given += 1;
+        self.index += self.shares;
+        if let Some((due_ns, arrival)) = &mut self.arrival {
+            arrival.advance(self.shares);
+            *due_ns = arrival.due_ns();
+        }
         self.measured_left -= u64::from(measured);
         Some(Planned { index, planned_ns, kind: self.mix.choose(self.seed, index), measured })
     }
@@ -146,20 +160,13 @@ impl Planner {
                 None
             }
             Schedule::Closed { .. } => self.next(now_ns.max(self.measure_from_ns)),
-            Schedule::Open { .. } => self.next(u64::MAX),
+            Schedule::Open(_) => self.next(u64::MAX),
         }
     }
 
     /// When the next request of the open loop is due; nothing in the closed loop.
     pub fn due_ns(&self) -> Option<u64> {
-        match self.schedule {
-            Schedule::Closed { .. } => None,
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // ns of a run
-            Schedule::Open { rate_per_s } => {
-                let index = self.share + self.given * self.shares;
-                Some((index as f64 * 1e9 / rate_per_s) as u64)
-            }
-        }
+        self.arrival.as_ref().map(|(due_ns, _)| *due_ns)
     }
 
     /// Whether nothing more is planned.
@@ -178,8 +185,8 @@ impl Planner {
     }
 
     /// The schedule.
-    pub fn schedule(&self) -> Schedule {
-        self.schedule
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// The most requests that this share may have outstanding.
@@ -191,6 +198,7 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pace::{Arrivals, Rate};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -200,10 +208,10 @@ mod tests {
 
     #[test]
     fn shares_of_the_open_loop_are_one_schedule() {
-        let open = Schedule::Open { rate_per_s: 1000.0 };
+        let open = Schedule::Open(Pace::fixed(1000.0));
         let mut all: Vec<Planned> = (0..3)
             .flat_map(|share| {
-                let mut planner = planner(open, Stop::After(SECOND), SECOND, (share, 3));
+                let mut planner = planner(open.clone(), Stop::After(SECOND), SECOND, (share, 3));
                 std::iter::from_fn(move || planner.next(u64::MAX)).collect::<Vec<_>>()
             })
             .collect();
@@ -214,9 +222,29 @@ mod tests {
             && planned.measured == (index >= 1000)));
     }
 
+    /// Threads and machines alike: whoever sends which part, the whole is the same.
+    #[test]
+    fn the_schedule_does_not_depend_on_how_it_is_divided() {
+        let pace = Pace { rate: Rate::steps(5e3, 1e4, 1e3, Some(7)), arrivals: Arrivals::Poisson };
+        let whole = |shares: usize| {
+            let share = |share| {
+                let open = Schedule::Open(pace.clone());
+                let mut planner = planner(open, Stop::After(SECOND), SECOND / 2, (share, shares));
+                std::iter::from_fn(move || planner.next(u64::MAX)).collect::<Vec<_>>()
+            };
+            let mut all: Vec<Planned> = (0..shares).flat_map(share).collect();
+            all.sort_by_key(|planned| planned.index);
+            all
+        };
+        let alone = whole(1);
+        assert!(alone.len() > 9_000 && alone.is_sorted_by_key(|planned| planned.planned_ns));
+        assert_eq!(whole(3), alone);
+        assert_eq!(whole(8), alone);
+    }
+
     #[test]
     fn nothing_is_sent_before_it_is_due() {
-        let open = Schedule::Open { rate_per_s: 10.0 };
+        let open = Schedule::Open(Pace::fixed(10.0));
         let mut planner = planner(open, Stop::Count(2), Duration::ZERO, (0, 1));
         assert_eq!(planner.next(0).map(|planned| planned.planned_ns), Some(0));
         assert_eq!(planner.next(99_999_999), None);
@@ -230,7 +258,7 @@ mod tests {
         let closed = Schedule::Closed { depth: 1 };
         let counted: Vec<usize> = (0..3)
             .map(|share| {
-                let mut planner = planner(closed, Stop::Count(11), SECOND, (share, 3));
+                let mut planner = planner(closed.clone(), Stop::Count(11), SECOND, (share, 3));
                 assert!(planner.next(999_999_999).is_some_and(|warm_up| !warm_up.measured));
                 std::iter::from_fn(|| planner.next(1_000_000_000)).count()
             })

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use crate::windows::Windows;
+
 /// Three digits: an error below 0.1 %.
 const DIGITS: u8 = 3;
 /// Above it a latency is recorded as this: an hour.
@@ -78,6 +80,7 @@ pub struct Recorder {
     timed_out: u64,
     unsent: u64,
     settled_last_ns: u64,
+    windows: Windows,
     /// Requests that were sent when planned, as all of a closed loop are: their latency is their
     /// service time and their lag is nothing, so one histogram holds all three.
     punctual: Histogram<u64>,
@@ -88,6 +91,13 @@ pub struct Recorder {
 
 impl Default for Recorder {
     fn default() -> Self {
+        Self::new(Windows::default())
+    }
+}
+
+impl Recorder {
+    /// One that also records over time, in `windows`.
+    pub(crate) fn new(windows: Windows) -> Self {
         let empty = Histogram::new_with_bounds(1, LATENCY_NS_MAX, DIGITS)
             .expect("1 to an hour in nanoseconds at 3 digits is a valid range");
         Self {
@@ -97,28 +107,30 @@ impl Default for Recorder {
             timed_out: 0,
             unsent: 0,
             settled_last_ns: 0,
+            windows,
             punctual: empty.clone(),
             latency: empty.clone(),
             service: empty.clone(),
             send_lag: empty,
         }
     }
-}
 
-impl Recorder {
     /// Counts a request as planned. It must be settled later by one of the following.
-    pub fn plan(&mut self) {
+    pub fn plan(&mut self, planned_ns: u64) {
         self.planned += 1;
+        self.windows.at(planned_ns).planned += 1;
     }
 
     /// The right answer came.
     pub fn ok(&mut self, moments: Moments) {
         self.ok += 1;
+        self.windows.at(moments.planned_ns).ok += 1;
         self.record(moments, 0);
     }
 
     /// Something else came, or nothing will. How long that took is in no histogram.
-    pub fn error(&mut self, kind: ErrorKind, settled_ns: u64) {
+    pub fn error(&mut self, kind: ErrorKind, planned_ns: u64, settled_ns: u64) {
+        self.windows.at(planned_ns).errors += 1;
         *self.errors.entry(kind).or_default() += 1;
         self.settled_last_ns = self.settled_last_ns.max(settled_ns);
     }
@@ -127,18 +139,22 @@ impl Recorder {
     /// worst out would make the tail look better the worse the server is.
     pub fn timed_out(&mut self, moments: Moments, timeout_ns: u64) {
         self.timed_out += 1;
+        self.windows.at(moments.planned_ns).timed_out += 1;
         self.record(moments, timeout_ns);
     }
 
     /// It could not be sent.
-    pub fn unsent(&mut self) {
+    pub fn unsent(&mut self, planned_ns: u64) {
         self.unsent += 1;
+        self.windows.at(planned_ns).unsent += 1;
     }
 
     fn record(&mut self, moments: Moments, latency_ns_min: u64) {
         let Moments { planned_ns, sent_ns, settled_ns } = moments;
         self.settled_last_ns = self.settled_last_ns.max(settled_ns);
-        let latency_ns = settled_ns.saturating_sub(planned_ns).max(latency_ns_min).max(1);
+        let latency_ns =
+            settled_ns.saturating_sub(planned_ns).max(latency_ns_min).clamp(1, LATENCY_NS_MAX);
+        self.windows.at(planned_ns).record(latency_ns);
         if sent_ns <= planned_ns {
             self.punctual.saturating_record(latency_ns);
         } else {
@@ -149,7 +165,8 @@ impl Recorder {
     }
 
     /// Adds another thread's.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: Self) {
+        self.windows.merge(other.windows);
         self.planned += other.planned;
         self.ok += other.ok;
         for (kind, count) in &other.errors {
@@ -187,6 +204,11 @@ impl Recorder {
     /// Requests that could not be sent.
     pub fn never_sent(&self) -> u64 {
         self.unsent
+    }
+
+    /// The run over time.
+    pub fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     /// When the last request was settled.
@@ -261,13 +283,13 @@ mod tests {
     #[test]
     fn merging_is_adding() {
         let (mut one, mut two) = (Recorder::default(), Recorder::default());
-        one.plan();
+        one.plan(0);
         one.ok(moments(0, 0, 10));
-        two.plan();
-        two.error(ErrorKind::Code(8), 7);
-        two.plan();
-        two.unsent();
-        one.merge(&two);
+        two.plan(0);
+        two.error(ErrorKind::Code(8), 0, 7);
+        two.plan(0);
+        two.unsent(0);
+        one.merge(two);
         assert_eq!((one.planned(), one.right(), one.never_sent(), one.late()), (3, 1, 1, 0));
         assert_eq!(one.errors().get(&ErrorKind::Code(8)), Some(&1));
         assert_eq!(one.latency().len(), 1);

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::ServerCost;
+use crate::environment::Environment;
 
 /// Name and version of the schema.
 pub const RUN_SCHEMA: &str = "quintet/run/1";
@@ -48,10 +49,83 @@ pub struct RunResult {
     pub client: ClientCost,
     /// What was asked for.
     pub settings: Settings,
+    /// The run over time, by the planned time of its requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<WindowResult>,
+    /// One for each rate, in the order in which they were run, where the rate goes in steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepResult>,
+    /// The whole histograms, from which the quantiles come: what `merge` adds and `report` draws.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histograms: Option<Histograms>,
+    /// What it ran on, where the run stands for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// The command line, which makes such a result again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Whether the figures may be believed.
     pub valid: bool,
     /// Why not, and what else a reader should know.
     pub warnings: Vec<String>,
+}
+
+/// A stretch of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WindowResult {
+    /// Where it begins, in seconds from the end of the warm-up.
+    pub from_s: f64,
+    /// How long it is.
+    pub length_s: f64,
+    /// Requests that were planned within it: the sum of the next four.
+    pub planned: u64,
+    /// Right answers.
+    pub ok: u64,
+    /// Failures.
+    pub errors: u64,
+    /// No answer in time.
+    pub timed_out: u64,
+    /// Never sent.
+    pub unsent: u64,
+    /// Response time, to two digits.
+    pub p50_us: f64,
+    /// The same.
+    pub p99_us: f64,
+    /// The same.
+    pub max_us: f64,
+}
+
+/// One of several rates of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepResult {
+    /// Requests per second that were planned.
+    pub rate_rps: f64,
+    /// How long.
+    pub length_s: f64,
+    /// Requests that were planned within it: the sum of the next four.
+    pub planned: u64,
+    /// Right answers.
+    pub ok: u64,
+    /// Failures.
+    pub errors: u64,
+    /// No answer in time.
+    pub timed_out: u64,
+    /// Never sent.
+    pub unsent: u64,
+    /// Response time, to two digits.
+    pub latency_us: Quantiles,
+}
+
+/// Histograms in nanoseconds, three digits, in HdrHistogram's own compressed form
+/// (V2, deflated, base64), which its other implementations read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    /// From the planned time to the answer.
+    pub latency: String,
+    /// From the actual sending to the answer.
+    pub service: String,
+    /// From the planned time to the actual sending.
+    pub send_lag: String,
 }
 
 /// Microseconds by quantile; all 0 where nothing was recorded.
@@ -127,6 +201,18 @@ pub struct Settings {
     pub warmup_s: f64,
     /// Timeout.
     pub timeout_s: f64,
-    /// Decides payloads and the mix.
+    /// Decides payloads, the mix, and Poisson arrivals.
     pub seed: u64,
+    /// Which part of the schedule this is, where several machines share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+}
+
+/// One of several load testers with one schedule: it sends the requests i = number mod of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// From 0.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
 }

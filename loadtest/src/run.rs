@@ -147,7 +147,7 @@ fn share(config: &RunConfig, clock: Clock, interrupt: &Interrupt, of: (usize, us
     let RunConfig { target, schedule, stop, warmup, mix, seed, timeout, .. } = config;
     Share {
         target: *target,
-        planner: Planner::new(*schedule, *stop, *warmup, (mix, *seed), of),
+        planner: Planner::new(schedule.clone(), *stop, *warmup, (mix, *seed), of),
         templates: Arc::new(Templates::new(mix, *seed, target.protocol)),
         clock,
         timeout_ns: nanoseconds(*timeout),
@@ -293,9 +293,9 @@ fn unreachable(config: &RunConfig, error: &ConnectError) -> Finished {
 }
 
 fn empty(config: &RunConfig) -> RunResult {
-    let (depth, rate_rps) = match config.schedule {
-        Schedule::Closed { depth } => (Some(depth), None),
-        Schedule::Open { rate_per_s } => (None, Some(rate_per_s)),
+    let (depth, rate_rps) = match &config.schedule {
+        Schedule::Closed { depth } => (Some(*depth), None),
+        Schedule::Open(pace) => (None, Some(pace.rate.mean())),
     };
     RunResult {
         schema: RUN_SCHEMA.to_owned(),
@@ -320,7 +320,13 @@ fn empty(config: &RunConfig) -> RunResult {
             warmup_s: config.warmup.as_secs_f64(),
             timeout_s: config.timeout.as_secs_f64(),
             seed: config.seed,
+            agent: None,
         },
+        windows: Vec::new(),
+        steps: Vec::new(),
+        histograms: None,
+        environment: None,
+        command: Vec::new(),
         valid: false,
         warnings: Vec::new(),
     }

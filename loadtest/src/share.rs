@@ -76,7 +76,7 @@ impl Report {
 
     /// Adds another thread's.
     pub fn merge(&mut self, other: Self) {
-        self.recorder.merge(&other.recorder);
+        self.recorder.merge(other.recorder);
         self.broken += other.broken;
         self.meter.merge(&other.meter);
         if self.failure.is_none() {

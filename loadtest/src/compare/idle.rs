@@ -7,9 +7,9 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use super::process::{Contender, Launch, ProcessError, Server};
 use crate::connect::connect_all;
 use crate::cost::Sample;
+use crate::process::{Contender, Launch, ProcessError, Server};
 use crate::target::Protocol;
 
 /// Connections whose memory is measured.

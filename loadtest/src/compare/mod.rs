@@ -4,10 +4,8 @@
 //! memory and threads those of this scenario: a server that lived on would carry the allocator's
 //! high-water mark of whatever was measured before.
 
-pub mod environment;
 pub mod gate;
 pub mod idle;
-pub mod process;
 mod progress;
 pub mod report;
 pub mod scenario;
@@ -17,15 +15,16 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use self::environment::Environment;
-use self::process::{Contender, FLOOR, Launch, ProcessError, SERVERS, Server};
 use self::progress::Progress;
 use self::report::{
     Block, COMPARE_SCHEMA, Comparison, Entry, Flags, Medians, ScenarioReport, ServerReport,
 };
 use self::scenario::{CAPACITY_SCENARIO, OPEN_LOOP_FRACTION, Scenario};
-use crate::cli::{CompareArgs, threads_default};
+use crate::commands::compare::CompareArgs;
+use crate::commands::value::threads_default;
+use crate::environment::Environment;
 use crate::plan::Stop;
+use crate::process::{Contender, FLOOR, Launch, ProcessError, SERVERS, Server};
 use crate::run::{RunConfig, RunError, run};
 use crate::share::Interrupt;
 use crate::work::scramble;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::environment::Environment;
+use crate::environment::Environment;
 use crate::result::RunResult;
 
 /// Name and version of the schema.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use crate::pace::Pace;
 use crate::plan::Schedule;
 use crate::work::Mix;
 
@@ -101,7 +102,7 @@ impl Scenario {
     pub fn schedule(&self, rate_per_s: f64) -> Schedule {
         match self.depth {
             Some(depth) => Schedule::Closed { depth },
-            None => Schedule::Open { rate_per_s },
+            None => Schedule::Open(Pace::fixed(rate_per_s)),
         }
     }
 

@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use console::style;
 
-use super::process::FLOOR;
 use super::report::{Comparison, Entry, Flags, Medians, ScenarioReport};
+use crate::process::FLOOR;
 use crate::terminal::{grouped, time};
 
 /// What stands where there is nothing to say.

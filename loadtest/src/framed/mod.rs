@@ -173,14 +173,14 @@ impl Loop {
 
     fn give_up(&mut self, planned: Planned) {
         if planned.measured {
-            self.report.recorder.plan();
-            self.report.recorder.unsent();
+            self.report.recorder.plan(planned.planned_ns);
+            self.report.recorder.unsent(planned.planned_ns);
         }
     }
 
     /// The open loop: sends what is due, and writes once per connection.
     fn send_due(&mut self, now_ns: u64) {
-        if !matches!(self.share.planner.schedule(), Schedule::Open { .. }) || self.alive == 0 {
+        if !matches!(self.share.planner.schedule(), Schedule::Open(_)) || self.alive == 0 {
             return;
         }
         let first = self.turn;
@@ -216,7 +216,7 @@ impl Loop {
 
     /// The closed loop: sends until the connection has its depth outstanding.
     fn fill(&mut self, at: usize) {
-        let Schedule::Closed { depth } = self.share.planner.schedule() else { return };
+        let Schedule::Closed { depth } = *self.share.planner.schedule() else { return };
         let now_ns = self.share.clock.now_ns();
         while self.connections[at].waiting() < depth
             && self.connections[at].has_room()
@@ -230,7 +230,7 @@ impl Loop {
 
     fn send(&mut self, at: usize, planned: Planned, now_ns: u64) {
         if planned.measured {
-            self.report.recorder.plan();
+            self.report.recorder.plan(planned.planned_ns);
         }
         self.connections[at].send(planned, now_ns, &self.share.templates);
         self.outstanding += 1;
@@ -327,8 +327,8 @@ impl Loop {
         self.held -= connection.held();
         for lost in connection.bury() {
             self.outstanding -= 1;
-            if lost.measured {
-                self.report.recorder.error(kind, now_ns);
+            if let Some(moments) = lost.moments(now_ns) {
+                self.report.recorder.error(kind, moments.planned_ns, now_ns);
             }
         }
         self.alive -= 1;
@@ -363,7 +363,7 @@ fn settle(recorder: &mut Recorder, verdict: Verdict, now_ns: u64) {
     if let Some(moments) = verdict.moments {
         match verdict.answer {
             Ok(()) => recorder.ok(moments),
-            Err(kind) => recorder.error(kind, now_ns),
+            Err(kind) => recorder.error(kind, moments.planned_ns, now_ns),
         }
     }
 }

@@ -87,10 +87,10 @@ async fn run(share: Share, streams: Vec<TcpStream>) -> io::Result<Report> {
     for stream in streams {
         thread.open(stream).await?;
     }
-    let schedule = thread.share.borrow().planner.schedule();
+    let schedule = thread.share.borrow().planner.schedule().clone();
     match schedule {
         Schedule::Closed { depth } => thread.spawn_streams(depth),
-        Schedule::Open { .. } => thread.spawn_pacer()?,
+        Schedule::Open(_) => thread.spawn_pacer()?,
     }
     thread.task_done();
     let watch = spawn_local(Rc::clone(&thread).watch());
@@ -217,7 +217,7 @@ impl Thread {
         let now_ns = share.clock.now_ns();
         let planned = share.planner.next(now_ns)?;
         if planned.measured {
-            self.report.borrow_mut().recorder.plan();
+            self.report.borrow_mut().recorder.plan(planned.planned_ns);
             self.outstanding_measured.set(self.outstanding_measured.get() + 1);
         }
         self.outstanding.set(self.outstanding.get() + 1);
@@ -226,7 +226,7 @@ impl Thread {
 
     fn unsent(&self, planned: Planned) {
         if planned.measured {
-            self.report.borrow_mut().recorder.unsent();
+            self.report.borrow_mut().recorder.unsent(planned.planned_ns);
         }
         self.settled(planned);
     }
@@ -276,7 +276,7 @@ impl Thread {
         if planned.measured && !self.over.get() {
             match answer {
                 Ok(Ok(())) => report.recorder.ok(moments),
-                Ok(Err(kind)) => report.recorder.error(kind, settled_ns),
+                Ok(Err(kind)) => report.recorder.error(kind, planned.planned_ns, settled_ns),
                 Err(_) => report.recorder.timed_out(moments, timeout_ns),
             }
         }
@@ -288,12 +288,12 @@ impl Thread {
         let now_ns = share.clock.now_ns();
         let mut report = self.report.borrow_mut();
         for _ in 0..self.outstanding_measured.take() {
-            report.recorder.error(ErrorKind::Interrupted, now_ns);
+            report.recorder.error(ErrorKind::Interrupted, now_ns, now_ns);
         }
         while let Some(planned) = share.planner.next_left(now_ns) {
             if planned.measured {
-                report.recorder.plan();
-                report.recorder.unsent();
+                report.recorder.plan(planned.planned_ns);
+                report.recorder.unsent(planned.planned_ns);
             }
         }
     }

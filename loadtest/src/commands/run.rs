@@ -1,0 +1,167 @@
+//! `loadtest run`: one load on one server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::value::{
+    CONNECTIONS_MAX, THREADS_MAX, at_least_one, duration, positive, rate, threads_default,
+};
+use super::{EXIT_INTERRUPTED, interrupt, print};
+use crate::pace::Pace;
+use crate::plan::{OUTSTANDING_MAX, Schedule, Stop};
+use crate::run::{RunConfig, run};
+use crate::target::Target;
+use crate::terminal;
+use crate::work::Mix;
+
+/// Where a run has no other end.
+const DURATION_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The flags.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    loadtest run tcp://127.0.0.1:7004 -c 64 -d 10s\n  \
+    loadtest run grpc://127.0.0.1:7005 -r 2000 --work echo:64=90,block:5ms=10\n  \
+    loadtest run tcp://127.0.0.1:7001 -p 16 --json - --server-pid $(pidof threads)")]
+pub struct RunArgs {
+    /// tcp://HOST:PORT (framed), grpc://HOST:PORT, or raw://HOST:PORT (the floor)
+    pub url: Target,
+    /// Connections
+    #[arg(short, long, default_value_t = 64,
+          value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub connections: u64,
+    /// Load threads [default: half of the cores, for the server needs the others]
+    #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..=THREADS_MAX))]
+    pub threads: Option<u64>,
+    /// How long to measure [default: 10s]
+    #[arg(short, long, value_parser = duration, conflicts_with = "requests")]
+    pub duration: Option<Duration>,
+    /// How many requests to measure, in place of a duration
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub requests: Option<u64>,
+    /// Open loop: requests per second over all connections, each sent at its planned time
+    /// whatever is outstanding (up to 100,000; more are `unsent`)
+    #[arg(short, long, value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Closed loop: requests in flight per connection; over gRPC, streams per connection
+    #[arg(short = 'p', long, default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=OUTSTANDING_MAX as u64))]
+    pub depth: u64,
+    /// How long the first requests do not count
+    #[arg(short, long, value_parser = duration, default_value = "0s")]
+    pub warmup: Duration,
+    /// echo:BYTES, wait:DURATION, compute:ROUNDS, block:DURATION; or a mix with weights, as
+    /// echo:64=90,block:5ms=10
+    #[arg(long, default_value = "echo:64")]
+    pub work: Mix,
+    /// How long an answer may take, from the planned time on
+    #[arg(long, value_parser = positive, default_value = "5s")]
+    pub timeout: Duration,
+    /// Write the result as JSON to a file, or with - to standard output in place of the summary
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Measure what this process pays
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pub server_pid: Option<i32>,
+    /// Decides payloads and the mix
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl RunArgs {
+    /// The run that was asked for.
+    pub fn config(&self) -> RunConfig {
+        let schedule = match self.rate {
+            Some(rate_per_s) => Schedule::Open(Pace::fixed(rate_per_s)),
+            None => Schedule::Closed { depth: at_least_one(self.depth).get() },
+        };
+        let stop = match self.requests {
+            Some(count) => Stop::Count(count),
+            None => Stop::After(self.duration.unwrap_or(DURATION_DEFAULT)),
+        };
+        RunConfig {
+            target: self.url,
+            connections: at_least_one(self.connections),
+            threads: self.threads.map_or_else(threads_default, at_least_one),
+            schedule,
+            stop,
+            warmup: self.warmup,
+            mix: self.work.clone(),
+            timeout: self.timeout,
+            seed: self.seed,
+            server_pid: self.server_pid,
+        }
+    }
+}
+
+pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let interrupt = interrupt()?;
+    let finished = run(&args.config(), &interrupt)?;
+    let summary = || terminal::summary(&finished.result, finished.failure.as_deref());
+    let json = || serde_json::to_string_pretty(&finished.result).map(|json| json + "\n");
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => print(&json()?)?,
+        Some(path) => {
+            fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
+            print(&summary())?;
+        }
+        None => print(&summary())?,
+    }
+    if let Some(failure) = &finished.failure {
+        eprintln!("loadtest: {failure}");
+    }
+    Ok(if interrupt.is_triggered() {
+        ExitCode::from(EXIT_INTERRUPTED)
+    } else if finished.failure.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::{Cli, Command};
+    use clap::Parser;
+
+    fn config(flags: &[&str]) -> Result<RunConfig, clap::Error> {
+        let head = ["loadtest", "run", "tcp://127.0.0.1:7001"];
+        match Cli::try_parse_from(head.iter().chain(flags))?.command {
+            Command::Run(args) => Ok(args.config()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn schedule_and_stop_are_chosen_apart() {
+        let open = config(&["-r", "2000", "-n", "10", "-p", "7"]).unwrap();
+        assert_eq!(open.schedule, Schedule::Open(Pace::fixed(2000.0)));
+        assert_eq!(open.stop, Stop::Count(10));
+        let closed = config(&["-p", "7", "-d", "2s"]).unwrap();
+        assert_eq!(closed.schedule, Schedule::Closed { depth: 7 });
+        assert_eq!(closed.stop, Stop::After(Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn impossible_numbers_are_usage_errors() {
+        for flags in [
+            &["-c", "0"][..],
+            &["-r", "0"],
+            &["-r", "nan"],
+            &["-p", "0"],
+            &["-n", "0"],
+            &["--timeout", "0s"],
+            &["-d", "10"],
+            &["-d", "1s", "-n", "1"],
+            &["--work", "echo"],
+        ] {
+            assert_eq!(config(flags).unwrap_err().exit_code(), 2, "{flags:?}");
+        }
+    }
+}
