@@ -116,7 +116,7 @@ pub struct StepResult {
     pub latency_us: Quantiles,
 }
 
-/// Histograms in nanoseconds, three digits, in HdrHistogram's own compressed form
+/// Histograms in nanoseconds, three digits, in `HdrHistogram`'s own compressed form
 /// (V2, deflated, base64), which its other implementations read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histograms {
