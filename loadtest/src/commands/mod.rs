@@ -2,6 +2,8 @@
 
 pub mod compare;
 pub mod floor;
+pub mod merge;
+mod progress;
 pub mod run;
 pub mod table;
 pub mod value;
@@ -40,6 +42,8 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
+    /// Make one result of those of several machines that shared a schedule
+    Merge(merge::MergeArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
 }
@@ -54,6 +58,7 @@ impl Command {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
             Self::Floor(args) => floor::execute(args),
+            Self::Merge(args) => merge::execute(args),
             Self::Table(args) => table::execute(args),
         }
     }
