@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use crate::audit::audit;
 use crate::connect::{ConnectError, connect_all};
 use crate::cost::{CostError, Sample, machine_busy_s};
+use crate::drive::drive;
 use crate::plan::{Clock, Planner, Schedule, Stop, nanoseconds};
 use crate::recorder::ErrorKind;
 use crate::result::{ClientCost, Quantiles, RUN_SCHEMA, RunResult, Settings};
 use crate::share::{Interrupt, Report, Share};
-use crate::target::{Protocol, Target};
+use crate::target::Target;
 use crate::template::Templates;
 use crate::work::Mix;
-use crate::{framed, grpc};
 
 /// How often the main thread looks whether the warm-up is over early.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
@@ -49,6 +49,8 @@ pub struct RunConfig {
     pub seed: u64,
     /// Whose costs to measure.
     pub server_pid: Option<i32>,
+    /// How many requests a connection carries before it is closed and opened anew.
+    pub requests_per_connection: Option<NonZeroU64>,
 }
 
 /// What a run found, and what went wrong in it.
@@ -74,12 +76,6 @@ pub enum RunError {
     Panicked,
 }
 
-/// What keeps the connections open until the server was looked at.
-enum Held {
-    Streams(#[allow(dead_code)] Vec<TcpStream>), // held, not read
-    Runtime(#[allow(dead_code)] grpc::Connections),
-}
-
 /// Carries a run out. It blocks until all requests are settled: at the most the timeout longer
 /// than planned, or about a second once `interrupt` is triggered.
 ///
@@ -103,14 +99,15 @@ pub fn run(config: &RunConfig, interrupt: &Interrupt) -> Result<Finished, RunErr
         release.push(released);
         let done = done.clone();
         let work = move || {
-            let (report, held) = match drive(share, streams) {
-                Ok((report, held)) => (Ok(report), Some(held)),
-                Err(error) => (Err(error), None),
+            let (report, streams) = match drive(share, streams) {
+                Ok((report, streams)) => (Ok(report), streams),
+                Err(error) => (Err(error), Vec::new()),
             };
             // Nobody listens only where the run was given up.
             let _ = done.send(report);
+            // Open until the server was looked at.
             let _ = wait_for_release.recv();
-            drop(held);
+            drop(streams);
         };
         workers.push(thread::Builder::new().name(format!("load-{number}")).spawn(work)?);
     }
@@ -132,17 +129,6 @@ pub fn run(config: &RunConfig, interrupt: &Interrupt) -> Result<Finished, RunErr
     Ok(finish(config, &report, (threads, clock), (&before, after.as_ref())))
 }
 
-fn drive(share: Share, streams: Vec<TcpStream>) -> io::Result<(Report, Held)> {
-    match share.target.protocol {
-        Protocol::Framed | Protocol::Raw => {
-            framed::drive(share, streams).map(|(report, streams)| (report, Held::Streams(streams)))
-        }
-        Protocol::Grpc => {
-            grpc::drive(share, streams).map(|(report, open)| (report, Held::Runtime(open)))
-        }
-    }
-}
-
 fn share(config: &RunConfig, clock: Clock, interrupt: &Interrupt, of: (usize, usize)) -> Share {
     let RunConfig { target, schedule, stop, warmup, mix, seed, timeout, .. } = config;
     Share {
@@ -152,6 +138,7 @@ fn share(config: &RunConfig, clock: Clock, interrupt: &Interrupt, of: (usize, us
         clock,
         timeout_ns: nanoseconds(*timeout),
         interrupt: interrupt.clone(),
+        requests_per_connection: config.requests_per_connection,
     }
 }
 
@@ -240,6 +227,7 @@ fn finish(
         unsent: recorder.never_sent(),
         elapsed_s,
         throughput_rps,
+        connections_opened: report.opened,
         latency_us: Quantiles::of(&recorder.latency()),
         service_us: Quantiles::of(&recorder.service()),
         send_lag_us: Quantiles::of(&recorder.send_lag()),
@@ -307,6 +295,7 @@ fn empty(config: &RunConfig) -> RunResult {
         unsent: 0,
         elapsed_s: 0.0,
         throughput_rps: 0.0,
+        connections_opened: 0,
         latency_us: Quantiles::default(),
         service_us: Quantiles::default(),
         send_lag_us: Quantiles::default(),
@@ -316,6 +305,7 @@ fn empty(config: &RunConfig) -> RunResult {
             connections: config.connections.get(),
             depth,
             rate_rps,
+            requests_per_connection: config.requests_per_connection.map(NonZeroU64::get),
             work: config.mix.to_string(),
             warmup_s: config.warmup.as_secs_f64(),
             timeout_s: config.timeout.as_secs_f64(),

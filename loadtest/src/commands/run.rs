@@ -1,6 +1,7 @@
 //! `loadtest run`: one load on one server.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub struct RunArgs {
     #[arg(short = 'p', long, default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=OUTSTANDING_MAX as u64))]
     pub depth: u64,
+    /// Open each connection anew after so many requests; the connect is in the latency of the
+    /// next request on it
+    #[arg(long, value_name = "N")]
+    pub requests_per_connection: Option<NonZeroU64>,
     /// How long the first requests do not count
     #[arg(short, long, value_parser = duration, default_value = "0s")]
     pub warmup: Duration,
@@ -95,6 +100,7 @@ impl RunArgs {
             timeout: self.timeout,
             seed: self.seed,
             server_pid: self.server_pid,
+            requests_per_connection: self.requests_per_connection,
         }
     }
 }

@@ -115,6 +115,7 @@ fn all_right(
         timeout: STEP_TIMEOUT,
         seed: 1,
         server_pid: None,
+        requests_per_connection: None,
     };
     let finished = run(&config, &Interrupt::default()).map_err(|error| error.to_string())?;
     if let Some(failure) = finished.failure {

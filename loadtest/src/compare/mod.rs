@@ -299,6 +299,7 @@ impl<'a> Comparing<'a> {
             timeout: TIMEOUT,
             seed: self.result.flags.seed,
             server_pid: Some(server.pid()),
+            requests_per_connection: None,
         };
         let run = run(&config, self.interrupt)?.result;
         let calls = server
