@@ -152,3 +152,109 @@ impl Framed {
 fn is_http2(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, length, 4, 0, 0, 0, 0, 0, ..] if length % 6 == 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Planned;
+    use common::message::{Request, Response, Work};
+    use proptest::prelude::*;
+
+    type Verdicts = Vec<(u64, Result<(), ErrorKind>, bool)>;
+
+    struct Client {
+        wire: Framed,
+        templates: Templates,
+        target: Target,
+        out: Vec<u8>,
+        verdicts: Verdicts,
+    }
+
+    impl Client {
+        /// With so many requests under way.
+        fn asking(count: u64) -> Self {
+            let target: Target = "tcp://127.0.0.1:7001".parse().unwrap();
+            let templates = Templates::new(&"echo:9".parse().unwrap(), 1, target.protocol);
+            let mut out = Vec::new();
+            let mut wire = Framed::open(target, &mut out);
+            for index in 0..count {
+                let planned = Planned { index, planned_ns: index, kind: 0, measured: true };
+                wire.send(Awaited::new(planned, index), &templates, &mut out);
+            }
+            Self { wire, templates, target, out, verdicts: Vec::new() }
+        }
+
+        fn hear(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+            let terms = Terms { templates: &self.templates, target: self.target };
+            let settle = |Verdict { awaited, answer, timed_out_before }| {
+                self.verdicts.push((awaited.index, answer, timed_out_before));
+            };
+            self.wire.take(bytes, terms, &mut Vec::new(), settle)
+        }
+
+        /// The right replies to all that was asked.
+        fn replies(&self) -> Vec<u8> {
+            let (mut rest, mut replies) = (&self.out[..], Vec::new());
+            while let Some(message) = frame::split_first(rest, usize::MAX).unwrap() {
+                rest = &rest[PREFIX_BYTES + message.len()..];
+                let request: Request = frame::decode(message).unwrap();
+                let Some(Work::Echo(payload)) = request.work else { panic!("{request:?}") };
+                frame::encode(&Response::ok(request.id, payload), &mut replies);
+            }
+            replies
+        }
+    }
+
+    #[test]
+    fn http2_is_known_by_its_first_frame() {
+        assert!(is_http2(&[0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 3]));
+        assert!(!is_http2(&[0, 0, 0, 9, 8, 1, 0, 0, 0, 0]));
+        assert!(!is_http2(&[]));
+    }
+
+    #[test]
+    fn a_late_reply_stands_before_the_next() {
+        let mut client = Client::asking(3);
+        let mut late = Vec::new();
+        client.wire.expire(11, 10, &mut Vec::new(), |awaited| late.push(awaited.index));
+        assert_eq!((late, client.wire.waiting(), client.wire.held()), (vec![0, 1], 1, 3));
+        client.hear(&client.replies()).unwrap();
+        assert_eq!(client.verdicts, [(0, Ok(()), true), (1, Ok(()), true), (2, Ok(()), false)]);
+        assert_eq!((client.wire.waiting(), client.wire.held()), (0, 0));
+    }
+
+    #[test]
+    fn only_what_is_awaited_is_lost() {
+        let mut client = Client::asking(3);
+        client.wire.expire(10, 10, &mut Vec::new(), |_| {});
+        let mut lost = Vec::new();
+        client.wire.bury(|awaited| lost.push(awaited.index));
+        assert_eq!((lost, client.wire.waiting(), client.wire.held()), (vec![1, 2], 0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_make_no_difference(cuts in proptest::collection::vec(1_usize..60, 0..20)) {
+            let mut client = Client::asking(7);
+            let replies = client.replies();
+            let mut rest = &replies[..];
+            for cut in cuts {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                client.hear(now).unwrap();
+                rest = later;
+            }
+            client.hear(rest).unwrap();
+            let right: Verdicts = (0..7).map(|index| (index, Ok(()), false)).collect();
+            prop_assert_eq!(client.verdicts, right);
+        }
+
+        #[test]
+        fn rubbish_is_survived(bytes: Vec<u8>) {
+            let mut client = Client::asking(3);
+            let _ = client.hear(&bytes);
+            let mut lost = 0;
+            client.wire.bury(|_| lost += 1);
+            prop_assert_eq!(client.verdicts.len() + lost, 3);
+        }
+    }
+}

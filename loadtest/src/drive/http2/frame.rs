@@ -62,10 +62,10 @@ pub(super) struct Head {
 impl Head {
     /// Of the frame that `bytes` begin with, where its head is whole.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        let [a, b, c, kind, flags, s, t, u, v, ..] = *bytes else { return None };
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        let stream = u32::from_be_bytes([s, t, u, v]) & NUMBER_MAX;
-        Some(Self { length, kind, flags, stream })
+        let (length, rest) = bytes.split_first_chunk::<3>()?;
+        let ([kind, flags, stream @ ..], _) = rest.split_first_chunk::<6>()?;
+        let length = u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize;
+        Some(Self { length, kind: *kind, flags: *flags, stream: number(*stream) })
     }
 
     pub(super) fn has(self, flag: u8) -> bool {
@@ -75,8 +75,11 @@ impl Head {
 
 /// Appends the head of a frame whose payload has `length` bytes.
 pub(super) fn head(kind: u8, flags: u8, stream: u32, length: u32, out: &mut Vec<u8>) {
-    let ([_, a, b, c], [s, t, u, v]) = (length.to_be_bytes(), stream.to_be_bytes());
-    out.extend_from_slice(&[a, b, c, kind, flags, s, t, u, v]);
+    let mut head = [0; HEAD_BYTES];
+    head[..3].copy_from_slice(&length.to_be_bytes()[1..]);
+    (head[3], head[4]) = (kind, flags);
+    head[5..].copy_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(&head);
 }
 
 /// Appends the settings of this client, or what else `settings` are.

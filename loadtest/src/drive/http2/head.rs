@@ -5,7 +5,7 @@
 //! first request of a connection puts its fields into the peer's table, the others name them by
 //! their places: six bytes, which cost a server as little as any client's.
 
-use super::hpack::{BlockError, Decoder, LIST_BYTES_MAX};
+use super::hpack::{BlockError, Decoder};
 use crate::target::Target;
 
 const PATH: &str = "/quintet.v1.Quintet/Call";
@@ -16,7 +16,7 @@ const ENTRY_BYTES: usize = 32;
 /// `:method: POST` and `:scheme: http` in the static table, as indexed fields.
 const POST_OVER_HTTP: [u8; 2] = [0x83, 0x86];
 /// The four fields of [`fields`] in the dynamic table, whose newest entry is 62.
-const ADDED: [u8; 4] = [0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62];
+const ADDED: [u8; 4] = [0x80 + 65, 0x80 + 64, 0x80 + 63, 0x80 + 62];
 /// The names of those fields in the static table, 0 for the one that is not there.
 const NAMES: [u8; 4] = [4, 1, 31, 0];
 
@@ -202,9 +202,6 @@ impl ReplyHeads {
     }
 }
 
-/// What a block may have while it is put together from its parts: as much as its list.
-pub(super) const BLOCK_BYTES_MAX: usize = LIST_BYTES_MAX;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +220,7 @@ mod tests {
         head.write(&mut block);
         let line = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let field = |name: &[u8], value: &[u8]| {
-            text += &format!("{}: {}\n", line(name), line(value));
+            text.extend([line(name), ": ".to_owned(), line(value), "\n".to_owned()]);
         };
         decoder.decode(&block, field).unwrap();
         assert_eq!(text, EXPECTED);

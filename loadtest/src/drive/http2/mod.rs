@@ -8,14 +8,15 @@
 mod frame;
 mod head;
 mod hpack;
+mod peer;
 mod receive;
 mod stream;
 
 use std::collections::VecDeque;
 
-use self::frame::{PAYLOAD_BYTES_MAX_DEFAULT, flag, kind, setting};
+use self::frame::{flag, kind, setting};
 use self::head::{ReplyHeads, RequestHead};
-use self::hpack::LIST_BYTES_MAX;
+use self::peer::{Peer, WINDOW_BYTES_DEFAULT};
 use self::receive::{Block, Trouble};
 use self::stream::Streams;
 use super::wire::{Awaited, Lost, QUEUED_BYTES_MAX, Terms, Verdict, Wire, closed_text};
@@ -26,21 +27,20 @@ use crate::template::Templates;
 /// What a server may send before it is told that there is more room, on one stream and on all: as
 /// much as there is, so that flow control is not what is measured.
 const WINDOW_BYTES: u32 = frame::NUMBER_MAX;
-/// Every window before anything was said of it (RFC 9113, 6.9.2).
-const WINDOW_BYTES_DEFAULT: u32 = 65_535;
 /// The largest frame that a server may send: fewer and larger ones for large echoes. The
 /// protocol's default is 16 KiB.
 const PAYLOAD_BYTES_MAX: u32 = 1024 * 1024;
-/// Streams before the server's settings came: one, for it may allow no more.
-const STREAMS_MAX_FIRST: u32 = 1;
+/// The longest list of header fields that is taken: four times what servers commonly take.
+const LIST_BYTES_MAX: u32 = 64 * 1024;
 
-/// What the peer allows.
-#[derive(Clone, Copy, Debug)]
-struct Peer {
-    streams_max: u32,
-    /// What a new stream may send.
-    window_bytes: u32,
-    payload_bytes_max: u32,
+/// How far the peer has shown that it speaks gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    /// Its settings came.
+    Greeted,
+    /// A reply came.
+    Answered,
 }
 
 /// One connection.
@@ -68,8 +68,7 @@ pub(super) struct Http2 {
     spare: Vec<Vec<u8>>,
     /// Acknowledgements since the outgoing bytes were empty.
     owed_bytes: usize,
-    greeted: bool,
-    answered: bool,
+    stage: Stage,
     going_away: bool,
 }
 
@@ -80,16 +79,12 @@ impl Wire for Http2 {
             (setting::ENABLE_PUSH, 0),
             (setting::INITIAL_WINDOW_SIZE, WINDOW_BYTES),
             (setting::MAX_FRAME_SIZE, PAYLOAD_BYTES_MAX),
-            (setting::MAX_HEADER_LIST_SIZE, LIST_BYTES_MAX as u32),
+            (setting::MAX_HEADER_LIST_SIZE, LIST_BYTES_MAX),
         ];
         frame::settings(&settings, out);
         frame::window_update(WINDOW_BYTES - WINDOW_BYTES_DEFAULT, out);
         Self {
-            peer: Peer {
-                streams_max: STREAMS_MAX_FIRST,
-                window_bytes: WINDOW_BYTES_DEFAULT,
-                payload_bytes_max: PAYLOAD_BYTES_MAX_DEFAULT,
-            },
+            peer: Peer::new(),
             streams: Streams::new(),
             request_head: RequestHead::new(target),
             reply_heads: ReplyHeads::new(),
@@ -102,8 +97,7 @@ impl Wire for Http2 {
             block: None,
             spare: Vec::new(),
             owed_bytes: 0,
-            greeted: false,
-            answered: false,
+            stage: Stage::New,
             going_away: false,
         }
     }
@@ -203,7 +197,7 @@ impl Wire for Http2 {
     }
 
     fn end(&self, target: Target) -> Lost {
-        let text = if self.answered {
+        let text = if self.stage == Stage::Answered {
             closed_text(target)
         } else {
             format!(
@@ -258,7 +252,7 @@ impl Http2 {
         };
         let text = match trouble {
             Trouble::GoAway(_) => format!("{target} gave the connection up: {trouble}"),
-            _ if self.greeted => format!("{target} broke HTTP/2: {trouble}"),
+            _ if self.stage != Stage::New => format!("{target} broke HTTP/2: {trouble}"),
             _ => format!("{target} does not speak gRPC ({trouble}); try tcp:// or another port"),
         };
         Lost { kind, text }

@@ -3,10 +3,9 @@
 //! Whatever breaks the protocol loses the connection, with a word on what it was; nothing that a
 //! server sends can make the tester panic, or hold more than a bound.
 
-use super::frame::{self, Head, NUMBER_MAX, flag, kind, setting};
-use super::head::BLOCK_BYTES_MAX;
+use super::frame::{self, Head, flag, kind};
 use super::hpack::BlockError;
-use super::{Http2, PAYLOAD_BYTES_MAX, WINDOW_BYTES};
+use super::{Http2, LIST_BYTES_MAX, PAYLOAD_BYTES_MAX, Stage, WINDOW_BYTES};
 use crate::drive::wire::{Terms, Verdict};
 use crate::recorder::ErrorKind;
 
@@ -45,12 +44,13 @@ impl Http2 {
         out: &mut Vec<u8>,
         mut settle: impl FnMut(Verdict),
     ) -> Result<usize, Trouble> {
-        if !self.greeted && bytes.starts_with(b"HTTP/") {
+        if self.stage == Stage::New && bytes.starts_with(b"HTTP/") {
             return Err(Malformed("it is a server of HTTP/1"));
         }
         let mut at = 0;
         while let Some(head) = Head::of(&bytes[at..]) {
-            if !self.greeted && (head.kind != kind::SETTINGS || head.has(flag::ACK)) {
+            let is_greeting = head.kind == kind::SETTINGS && !head.has(flag::ACK);
+            if self.stage == Stage::New && !is_greeting {
                 return Err(Malformed("its first bytes are not of HTTP/2"));
             }
             if head.length > PAYLOAD_BYTES_MAX as usize {
@@ -159,7 +159,7 @@ impl Http2 {
     /// Adds to the header block that is under way.
     fn collect(&mut self, part: &[u8]) -> Result<(), Trouble> {
         let block = self.block.as_mut().ok_or(Malformed("a continuation of nothing"))?;
-        if block.bytes.len() + part.len() > BLOCK_BYTES_MAX {
+        if block.bytes.len() + part.len() > LIST_BYTES_MAX as usize {
             return Err(Malformed("a header block that is too long"));
         }
         block.bytes.extend_from_slice(part);
@@ -199,7 +199,7 @@ impl Http2 {
         if stream.sent_bytes < template.request_bytes() {
             frame::cancel(id, out); // nobody wants the rest
         }
-        self.answered = true;
+        self.stage = Stage::Answered;
         let answer = stream.answer(template, &mut self.spare);
         settle(Verdict { awaited, answer, timed_out_before: false });
     }
@@ -222,61 +222,9 @@ impl Http2 {
     }
 
     /// A frame of a stream names one that was opened.
-    fn check_stream(&self, head: Head) -> Result<(), Trouble> {
+    pub(super) fn check_stream(&self, head: Head) -> Result<(), Trouble> {
         if self.streams.is_idle(head.stream) {
             return Err(Malformed("a frame on a stream that nobody opened"));
-        }
-        Ok(())
-    }
-
-    fn on_settings(
-        &mut self,
-        head: Head,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Trouble> {
-        let (settings, rest) = payload.as_chunks::<6>();
-        if head.stream != 0 || !rest.is_empty() {
-            return Err(Malformed("settings of a wrong length, or on a stream"));
-        }
-        if head.has(flag::ACK) {
-            return Ok(());
-        }
-        if !self.greeted {
-            self.peer.streams_max = u32::MAX; // unless they say less
-        }
-        self.greeted = true;
-        for [a, b, value @ ..] in settings {
-            self.on_setting(u16::from_be_bytes([*a, *b]), u32::from_be_bytes(*value))?;
-        }
-        frame::settings_ack(out);
-        self.owe(frame::HEAD_BYTES)
-    }
-
-    fn on_setting(&mut self, number: u16, value: u32) -> Result<(), Trouble> {
-        match number {
-            setting::HEADER_TABLE_SIZE => self.request_head.limit(value),
-            setting::MAX_CONCURRENT_STREAMS => self.peer.streams_max = value,
-            setting::INITIAL_WINDOW_SIZE => {
-                if value > NUMBER_MAX {
-                    return Err(Malformed("a window that is too large"));
-                }
-                // Of streams that are open too, whose windows may become negative.
-                let more = i64::from(value) - i64::from(self.peer.window_bytes);
-                self.peer.window_bytes = value;
-                self.may_resume = true;
-                for stream in self.streams.iter_mut() {
-                    widen(&mut stream.window, more)?;
-                }
-            }
-            setting::MAX_FRAME_SIZE => {
-                let allowed = frame::PAYLOAD_BYTES_MAX_DEFAULT..=frame::PAYLOAD_BYTES_MAX_MOST;
-                if !allowed.contains(&value) {
-                    return Err(Malformed("a limit of frames that is out of bounds"));
-                }
-                self.peer.payload_bytes_max = value;
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -291,7 +239,7 @@ impl Http2 {
     }
 
     /// Keeps a peer that asks and does not read from filling the memory.
-    fn owe(&mut self, bytes: usize) -> Result<(), Trouble> {
+    pub(super) fn owe(&mut self, bytes: usize) -> Result<(), Trouble> {
         self.owed_bytes += bytes;
         if self.owed_bytes > OWED_BYTES_MAX {
             return Err(Malformed("pings or settings whose answers it does not read"));
@@ -325,27 +273,4 @@ impl Http2 {
         });
         Ok(())
     }
-
-    fn on_window_update(&mut self, head: Head, payload: &[u8]) -> Result<(), Trouble> {
-        let bytes = payload.try_into().map(frame::number);
-        let more = bytes.ok().filter(|more| *more > 0).ok_or(Malformed("a window of nothing"))?;
-        self.may_resume = true;
-        if head.stream == 0 {
-            return widen(&mut self.window, more.into());
-        }
-        self.check_stream(head)?;
-        match self.streams.get_mut(head.stream) {
-            Some(stream) => widen(&mut stream.window, more.into()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Makes a window larger, or smaller.
-fn widen(window: &mut i64, more: i64) -> Result<(), Trouble> {
-    *window += more;
-    if *window > i64::from(NUMBER_MAX) {
-        return Err(Malformed("a window that is too large"));
-    }
-    Ok(())
 }

@@ -71,13 +71,12 @@ impl Stream {
         match &mut self.reply {
             Reply::Nothing => {
                 let id = template.id(self.awaited.index);
-                self.reply = match message_of(part) {
-                    Some(message) => Reply::Checked(template.check(id, message)),
-                    None => {
-                        let mut bytes = spare.pop().unwrap_or_default();
-                        bytes.extend_from_slice(part);
-                        Reply::Partly(bytes)
-                    }
+                self.reply = if let Some(message) = message_of(part) {
+                    Reply::Checked(template.check(id, message))
+                } else {
+                    let mut bytes = spare.pop().unwrap_or_default();
+                    bytes.extend_from_slice(part);
+                    Reply::Partly(bytes)
                 };
             }
             Reply::Partly(bytes) => {
@@ -176,6 +175,12 @@ impl Streams {
             let place = self.place(stream.id);
             self.places[place] = Some(stream);
         }
+    }
+
+    /// As if all ids had been given away.
+    #[cfg(test)]
+    pub(super) fn use_up(&mut self) {
+        self.next_id = NUMBER_MAX;
     }
 
     fn place(&self, id: u32) -> usize {

@@ -10,8 +10,8 @@ use self::table::{ENTRY_BYTES, Table};
 
 /// The dynamic table that a client offers by saying nothing (RFC 9113, 6.5.2).
 const TABLE_BYTES_MAX: usize = 4096;
-/// The longest header list, counted as in RFC 9113, 6.5.2: four times what servers commonly take.
-pub(super) const LIST_BYTES_MAX: usize = 64 * 1024;
+/// The longest header list, counted as in RFC 9113, 6.5.2.
+const LIST_BYTES_MAX: usize = super::LIST_BYTES_MAX as usize;
 
 /// Why a block cannot be decoded. The connection is lost: its table is in disorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

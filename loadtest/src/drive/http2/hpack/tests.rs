@@ -4,16 +4,16 @@ use super::*;
 use proptest::prelude::*;
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        text.bytes().filter_map(|c| char::from(c).to_digit(16)).map(|d| d as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let digits: Vec<char> = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let byte = |pair: &[char]| u8::from_str_radix(&String::from_iter(pair), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
 }
 
 fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<String, BlockError> {
     let mut text = String::new();
     let line = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     decoder.decode(block, |name, value| {
-        text += &format!("{}: {}\n", line(name), line(value));
+        text.extend([line(name), ": ".to_owned(), line(value), "\n".to_owned()]);
     })?;
     Ok(text)
 }
