@@ -1,13 +1,15 @@
-//! Opens the connections of a run before its clock starts.
+//! Opens connections: all of a run before its clock starts, and single ones in its middle.
 //!
-//! Each is opened by a blocking connect, one after the other: 10,000 take below a second on the
-//! loopback, and a failure names the one that failed.
+//! Those before are opened by a blocking connect, one after the other: 10,000 take below a second
+//! on the loopback, and a failure names the one that failed. Those in the middle wait for nobody.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::process::{Resource, getrlimit};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections per source address on the loopback. Linux has some 28,000 ephemeral ports for each
 /// pair of addresses, and looks for a free one the longer the fewer are left: with 4,000 the
@@ -15,51 +17,84 @@ use socket2::{Domain, Protocol, Socket, Type};
 const CONNECTIONS_PER_SOURCE: usize = 4_000;
 /// The most source addresses: 127.0.0.1 to 127.0.0.250.
 const SOURCES_MAX: usize = 250;
+/// Open files that a run needs besides its connections: a loop's epoll per load thread, the
+/// server's counters, the files of results.
+const FILES_SPARE: usize = 64;
 
 /// Why the connections of a run could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open connection {number} of {of} to {address}: {error}; {hint}")]
-pub struct ConnectError {
-    /// Which one, from 1.
-    pub number: usize,
-    /// How many were to be opened.
-    pub of: usize,
-    /// Where to.
-    pub address: SocketAddr,
-    /// What the system said.
-    #[source]
-    pub error: io::Error,
-    /// What to do.
-    pub hint: &'static str,
+pub enum ConnectError {
+    /// One of them could not.
+    #[error("cannot open connection {number} of {of} to {address}: {error}; {hint}")]
+    One {
+        /// Which one, from 1.
+        number: usize,
+        /// How many were to be opened.
+        of: usize,
+        /// Where to.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// They are more than this process may have; none was opened.
+    #[error(
+        "cannot open {of} connections to {address}: this process may have {files_max} open files, \
+         which leaves {most}; raise the limit (ulimit -n) or use fewer connections"
+    )]
+    TooMany {
+        /// How many were to be opened.
+        of: usize,
+        /// Where to.
+        address: SocketAddr,
+        /// The limit.
+        files_max: u64,
+        /// How many connections fit within it.
+        most: usize,
+    },
 }
 
 /// Opens `count` connections to `address`, without Nagle's delay, each within `timeout`.
 ///
 /// # Errors
-/// At the first that cannot be opened.
+/// If they are more than the process may have, before the first; else at the first that cannot be
+/// opened.
 pub fn connect_all(
     address: SocketAddr,
     count: usize,
     timeout: Duration,
 ) -> Result<Vec<TcpStream>, ConnectError> {
-    (0..count)
-        .map(|at| {
-            connect(address, source(address, at, count), timeout).map_err(|error| ConnectError {
-                number: at + 1,
-                of: count,
-                address,
-                hint: hint(&error),
-                error,
+    check_limit(address, count)?;
+    let connect =
+        |at| {
+            connect(address, source(address, at, count), timeout).map_err(|error| {
+                ConnectError::One { number: at + 1, of: count, address, hint: hint(&error), error }
             })
-        })
-        .collect()
+        };
+    (0..count).map(connect).collect()
+}
+
+/// Whether so many connections fit within the limit of open files.
+fn check_limit(address: SocketAddr, of: usize) -> Result<(), ConnectError> {
+    let Some(files_max) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    // Where /proc does not say, the connects will.
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let most = usize::try_from(files_max).unwrap_or(usize::MAX).saturating_sub(open + FILES_SPARE);
+    if of <= most { Ok(()) } else { Err(ConnectError::TooMany { of, address, files_max, most }) }
 }
 
 /// Where connection number `at` comes from; nothing where the system may choose.
 fn source(address: SocketAddr, at: usize, count: usize) -> Option<SocketAddr> {
+    (count > CONNECTIONS_PER_SOURCE).then(|| loopback(address, at / CONNECTIONS_PER_SOURCE))?
+}
+
+/// The source address of this number for a destination on the loopback.
+fn loopback(address: SocketAddr, number: usize) -> Option<SocketAddr> {
     match address.ip() {
-        IpAddr::V4(ip) if ip.is_loopback() && count > CONNECTIONS_PER_SOURCE => {
-            let host = u8::try_from(at / CONNECTIONS_PER_SOURCE % SOURCES_MAX).unwrap_or(0) + 1;
+        IpAddr::V4(ip) if ip.is_loopback() => {
+            let host = u8::try_from(number % SOURCES_MAX).unwrap_or(0) + 1;
             Some((Ipv4Addr::new(127, 0, 0, host), 0).into())
         }
         _ => None,
@@ -71,20 +106,63 @@ fn connect(
     source: Option<SocketAddr>,
     timeout: Duration,
 ) -> io::Result<TcpStream> {
+    let socket = socket(address, source)?;
+    socket.connect_timeout(&address.into(), timeout)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr, source: Option<SocketAddr>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if let Some(source) = source {
         socket.bind(&source.into())?;
     }
-    socket.connect_timeout(&address.into(), timeout)?;
     socket.set_tcp_nodelay(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
-fn hint(error: &io::Error) -> &'static str {
+/// Opens connections in the middle of a run, and waits for none.
+///
+/// Whoever closes a connection keeps its port for a minute (TIME-WAIT). On the loopback each comes
+/// from the next of 250 source addresses, so that ports last for 100,000 connects per second;
+/// elsewhere the ephemeral ports are for 470.
+#[derive(Debug)]
+pub struct Opener {
+    address: SocketAddr,
+    opened: usize,
+}
+
+impl Opener {
+    /// One for connections to `address`.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, opened: 0 }
+    }
+
+    /// A socket, not blocking, that is being connected. It takes bytes once it is; if it cannot be
+    /// connected, writing or reading says why.
+    ///
+    /// # Errors
+    /// If there is no descriptor or no port left, or it is known at once that nobody listens.
+    pub fn start(&mut self) -> io::Result<TcpStream> {
+        const IN_PROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+        let stream = TcpStream::from(socket(self.address, loopback(self.address, self.opened))?);
+        self.opened += 1;
+        stream.set_nonblocking(true)?;
+        match SockRef::from(&stream).connect(&self.address.into()) {
+            Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => Err(error),
+            _ => Ok(stream),
+        }
+    }
+}
+
+/// What to do about a connection that could not be opened.
+pub fn hint(error: &io::Error) -> &'static str {
     const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
     match (error.kind(), error.raw_os_error()) {
         (io::ErrorKind::ConnectionRefused, _) => "is a server listening there?",
         (io::ErrorKind::TimedOut, _) => "is the server alive, and is its backlog large enough?",
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            "all ports are in use or in TIME-WAIT: use fewer connections, or more requests on each"
+        }
         (_, Some(EMFILE)) => "raise the limit of open files (ulimit -n) or use fewer connections",
         _ => "check the address and the network",
     }
@@ -102,5 +180,31 @@ mod tests {
         assert_eq!(host(3_999).as_deref(), Some("127.0.0.1"));
         assert_eq!(host(9_999).as_deref(), Some("127.0.0.3"));
         assert_eq!(source("10.1.1.1:7001".parse().unwrap(), 0, 10_000), None);
+    }
+
+    #[test]
+    fn too_many_are_refused_before_the_first() {
+        // Nobody listens there: a connect would fail in another way.
+        let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        // Without a limit nothing is too much.
+        let Some(files_max) = getrlimit(Resource::Nofile).current else { return };
+        let count = usize::try_from(files_max).unwrap();
+        let error = connect_all(nobody, count, Duration::from_secs(1)).unwrap_err();
+        assert!(matches!(error, ConnectError::TooMany { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("may have {files_max} open files")), "{text}");
+        let error = connect_all(nobody, 1, Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains("is a server listening there?"), "{error}");
+    }
+
+    #[test]
+    fn a_connection_of_the_middle_comes_from_the_next_address() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut opener = Opener::new(listener.local_addr().unwrap());
+        for host in 1..=3 {
+            let _open = opener.start().unwrap();
+            let (_, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip(), Ipv4Addr::new(127, 0, 0, host));
+        }
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! ```text
 //!            when               over what               for how long
-//!   Schedule ─────▶ Planner ──▶ framed (epoll)  ──▶ Stop
-//!   closed, open      │         grpc (h2)             duration, count
+//!   Schedule ─────▶ Planner ──▶ drive (epoll) ────▶ Stop
+//!   closed, open      │         framed, http2         duration, count
 //!                     ▼             │
 //!                 Templates ◀───────┴──▶ Recorder ──▶ RunResult ──▶ audit
 //!                 what is sent,          what came
 //!                 what must come         of it
 //! ```
 //!
-//! Schedule, transport and stop rule know nothing of each other: there is one loop per transport,
-//! and each carries out every schedule. [`run`] puts one run together; [`compare`] puts many
+//! Schedule, transport and stop rule know nothing of each other: there is one loop, which carries
+//! out every schedule over every wire. [`run`] puts one run together; [`compare`] puts many
 //! runs, servers and scenarios together; [`floor`] is what they are all measured against.
 
 pub mod audit;
@@ -19,10 +19,9 @@ pub mod commands;
 pub mod compare;
 pub mod connect;
 pub mod cost;
+pub mod drive;
 pub mod environment;
 pub mod floor;
-pub mod framed;
-pub mod grpc;
 pub mod histogram;
 pub mod live;
 pub mod merge;
@@ -37,6 +36,5 @@ pub mod start;
 pub mod target;
 pub mod template;
 pub mod terminal;
-pub mod timer;
 pub mod windows;
 pub mod work;

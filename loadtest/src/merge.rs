@@ -82,6 +82,7 @@ pub fn merge(parts: &[(String, RunResult)]) -> Result<RunResult, MergeError> {
     whole.settings.connections = parts.iter().map(|(_, part)| part.settings.connections).sum();
     whole.planned = sum(parts, |part| part.planned);
     whole.ok = sum(parts, |part| part.ok);
+    whole.connections_opened = sum(parts, |part| part.connections_opened);
     whole.timed_out = sum(parts, |part| part.timed_out);
     whole.unsent = sum(parts, |part| part.unsent);
     whole.errors = errors(parts);

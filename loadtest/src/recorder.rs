@@ -54,9 +54,9 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the run itself went wrong: a code is an answer, and so is a user's Ctrl-C.
-    pub fn is_failure(self) -> bool {
-        !matches!(self, Self::Code(_) | Self::Interrupted)
+    /// Whether the server answered, and not as it must: the run failed. To refuse is to answer.
+    pub fn is_wrong_answer(self) -> bool {
+        matches!(self, Self::WrongId | Self::WrongPayload | Self::Protocol)
     }
 }
 

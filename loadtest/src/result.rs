@@ -38,6 +38,9 @@ pub struct RunResult {
     pub elapsed_s: f64,
     /// `ok / elapsed_s`.
     pub throughput_rps: f64,
+    /// Connections that were opened, before the run and in it.
+    #[serde(default)]
+    pub connections_opened: u64,
     /// From the planned time to the answer: the response time. Of right answers, and of timeouts
     /// at no less than the timeout.
     pub latency_us: Quantiles,
@@ -206,6 +209,9 @@ pub struct Settings {
     /// How planned times lay around it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arrivals: Option<Arrivals>,
+    /// Requests that a connection carries before it is opened anew; none where it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_connection: Option<u64>,
     /// The mix, as `--work` takes it.
     pub work: String,
     /// Warm-up.

@@ -3,6 +3,7 @@
 //! A transport takes requests from the [`Planner`], settles each in the [`Recorder`], and tells the
 //! [`Meter`] of every turn of its loop, so that the tester's own troubles are seen.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -58,6 +59,15 @@ pub struct Share {
     pub recorder: Recorder,
     /// Where the thread shows from time to time how it stands.
     pub live: Arc<Live>,
+    /// How many requests a connection carries before it is opened anew.
+    pub requests_per_connection: Option<NonZeroU64>,
+}
+
+impl Share {
+    /// How many requests a connection carries: without a limit, more than there ever are.
+    pub fn requests_max(&self) -> u64 {
+        self.requests_per_connection.map_or(u64::MAX, NonZeroU64::get)
+    }
 }
 
 /// What one thread has to tell.
@@ -67,6 +77,8 @@ pub struct Report {
     pub recorder: Recorder,
     /// What the thread itself paid.
     pub meter: Meter,
+    /// Connections that were opened, before the run and in it.
+    pub opened: u64,
     /// Connections that broke.
     pub broken: usize,
     /// What the first of them, or the first wrong answer, was about.
@@ -82,6 +94,7 @@ impl Report {
     /// Adds another thread's.
     pub fn merge(&mut self, other: Self) {
         self.recorder.merge(other.recorder);
+        self.opened += other.opened;
         self.broken += other.broken;
         self.meter.merge(&other.meter);
         if self.failure.is_none() {

@@ -5,6 +5,8 @@
 //! whose bytes differ from what prost would write is decoded after all, since other encodings of
 //! the same message are legal.
 
+use std::ops::Range;
+
 use common::frame;
 use common::job::digest;
 use common::message::{Code, Request, Response, Work};
@@ -109,6 +111,17 @@ impl Template {
         let at = out.len() + self.prefix_bytes + 1;
         out.extend_from_slice(&self.request);
         out[at..at + ID_BYTES].copy_from_slice(&varint(id));
+    }
+
+    /// Appends a part of the same request: the bytes of this range.
+    pub fn write_part(&self, id: u64, range: Range<usize>, out: &mut Vec<u8>) {
+        let at = out.len();
+        out.extend_from_slice(&self.request[range.clone()]);
+        for (id_at, byte) in (self.prefix_bytes + 1..).zip(varint(id)) {
+            if range.contains(&id_at) {
+                out[at + id_at - range.start] = byte;
+            }
+        }
     }
 
     /// Whether `message`, a reply without its prefix, is the right answer to the request `id`.
@@ -221,6 +234,19 @@ mod tests {
                 assert_eq!(bytes, expected, "{index}");
                 assert_eq!(template.check(id, &answer(&bytes[4..]).encode_to_vec()), Ok(()));
             }
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_request_are_the_whole() {
+        let (template, mut whole) = (template("echo:20", Protocol::Grpc), Vec::new());
+        let id = template.id(77_777_777);
+        template.write(id, &mut whole);
+        for middle in 0..=whole.len() {
+            let mut parts = Vec::new();
+            template.write_part(id, 0..middle, &mut parts);
+            template.write_part(id, middle..whole.len(), &mut parts);
+            assert_eq!(parts, whole, "{middle}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::frame;
 use common::message::Code;
-use common::{Plan, Request, Response, Service};
+use common::{Config, Plan, Request, Response, Service, Shutdown, Stats};
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request as Head, Response as HeadBack};
 use prost::Message;
@@ -124,6 +124,45 @@ fn an_honest_server_is_believed() {
         run.adds_up();
         assert_eq!((run.count("ok"), run.exit_code), (500, Some(0)), "{:#}", run.json);
     }
+}
+
+/// The server of this workspace, on one worker, as long as the test lives.
+fn serve_quintet() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("grpc://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (shutdown, stats) = (Shutdown::new(), Stats::new());
+        servers::grpc::serve(listener, Service, &Config::default(), &shutdown, &stats)
+    });
+    url
+}
+
+#[test]
+fn the_real_server_on_more_streams_than_it_allows() {
+    let url = serve_quintet();
+    let run = ran(&url, &["-c", "2", "-p", "300", "-n", "20000"]); // it allows 100
+    run.adds_up();
+    assert_eq!((run.count("ok"), run.exit_code), (20_000, Some(0)), "{}", run.stderr);
+    let work = "echo:64=8,compute:10,wait:2ms,block:1ms";
+    let run = ran(&url, &["-c", "3", "-r", "2000", "-n", "2000", "--work", work]);
+    run.adds_up();
+    assert_eq!((run.count("ok"), run.exit_code), (2000, Some(0)), "{}", run.stderr);
+}
+
+#[test]
+fn payloads_above_all_windows() {
+    let url = serve_quintet();
+    let work = "echo:1000000=2,echo:3000000,echo:10=5";
+    for load in [&["-c", "2", "-p", "9"][..], &["-c", "2", "-r", "200"]] {
+        let run = ran(&url, &[load, &["-n", "100", "--work", work, "--timeout", "30s"]].concat());
+        run.adds_up();
+        assert_eq!((run.count("ok"), run.exit_code), (100, Some(0)), "{}", run.stderr);
+    }
+    // Above the server's limit: it says no, and the connection goes on.
+    let run = ran(&url, &["-c", "1", "-p", "2", "-n", "40", "--work", "echo:5000000,echo:10=9"]);
+    run.adds_up();
+    let refused = run.error("code_8") + run.error("stream_reset");
+    assert!(refused > 0 && run.count("ok") + refused == 40, "{:#}", run.json);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `loadtest run`: one load on one server.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -61,6 +62,10 @@ pub struct RunArgs {
     #[arg(short = 'p', long, default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=OUTSTANDING_MAX as u64))]
     pub depth: u64,
+    /// Open each connection anew after so many requests; the connect is in the latency of the
+    /// next request on it
+    #[arg(long, value_name = "N")]
+    pub requests_per_connection: Option<NonZeroU64>,
     /// How long the first requests do not count
     #[arg(short, long, value_parser = duration, default_value = "0s")]
     pub warmup: Duration,
@@ -125,6 +130,7 @@ impl RunArgs {
             server_pid: self.server_pid,
             agent: self.agent,
             start_at: self.start_at,
+            requests_per_connection: self.requests_per_connection,
         })
     }
 }

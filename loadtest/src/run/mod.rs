@@ -7,7 +7,7 @@ mod outcome;
 
 use std::io;
 use std::net::TcpStream;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -17,17 +17,17 @@ pub use self::outcome::recorded;
 use self::outcome::{finish, unreachable, window_length};
 use crate::connect::connect_all;
 use crate::cost::{CostError, Sample, machine_busy_s};
+use crate::drive::drive;
 use crate::live::{Live, Standing};
 use crate::plan::{Clock, Planner, Schedule, Stop, nanoseconds};
 use crate::recorder::Recorder;
 use crate::result::{Agent, RunResult};
 use crate::share::{Interrupt, Report, Share};
 use crate::start::{Missed, wait_until};
-use crate::target::{Protocol, Target};
+use crate::target::Target;
 use crate::template::Templates;
 use crate::windows::Windows;
 use crate::work::Mix;
-use crate::{framed, grpc};
 
 /// How often the main thread looks how the run stands.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -59,6 +59,8 @@ pub struct RunConfig {
     pub agent: Option<Agent>,
     /// When the clock starts; at once, where nothing is said.
     pub start_at: Option<SystemTime>,
+    /// How many requests a connection carries before it is closed and opened anew.
+    pub requests_per_connection: Option<NonZeroU64>,
 }
 
 impl RunConfig {
@@ -78,6 +80,7 @@ impl RunConfig {
             server_pid: None,
             agent: None,
             start_at: None,
+            requests_per_connection: None,
         }
     }
 }
@@ -106,12 +109,6 @@ pub enum RunError {
     /// A load thread panicked: a bug of this program.
     #[error("a load thread panicked; please report this")]
     Panicked,
-}
-
-/// What keeps the connections open until the server was looked at.
-enum Held {
-    Streams(#[allow(dead_code)] Vec<TcpStream>), // held, not read
-    Runtime(#[allow(dead_code)] grpc::Connections),
 }
 
 /// Carries a run out. It blocks until all requests are settled: at the most the timeout longer
@@ -195,14 +192,14 @@ impl Crew {
             crew.release.push(released);
             let done = done.clone();
             let work = move || {
-                let (report, held) = match drive(share, streams) {
-                    Ok((report, held)) => (Ok(report), Some(held)),
-                    Err(error) => (Err(error), None),
+                let (report, streams) = match drive(share, streams) {
+                    Ok((report, streams)) => (Ok(report), streams),
+                    Err(error) => (Err(error), Vec::new()),
                 };
                 // Nobody listens only where the run was given up.
                 let _ = done.send(report);
                 let _ = wait_for_release.recv();
-                drop(held);
+                drop(streams);
             };
             let worker = thread::Builder::new().name(format!("load-{number}")).spawn(work)?;
             crew.workers.push(worker);
@@ -216,17 +213,6 @@ impl Crew {
             worker.join().map_err(|_| RunError::Panicked)?;
         }
         Ok(())
-    }
-}
-
-fn drive(share: Share, streams: Vec<TcpStream>) -> io::Result<(Report, Held)> {
-    match share.target.protocol {
-        Protocol::Framed | Protocol::Raw => {
-            framed::drive(share, streams).map(|(report, streams)| (report, Held::Streams(streams)))
-        }
-        Protocol::Grpc => {
-            grpc::drive(share, streams).map(|(report, open)| (report, Held::Runtime(open)))
-        }
     }
 }
 
@@ -251,6 +237,7 @@ fn share(
         interrupt: interrupt.clone(),
         recorder: Recorder::new(windows),
         live: Arc::default(),
+        requests_per_connection: config.requests_per_connection,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a run came to, out of what its threads told and what was seen at both edges of the measured
 //! window.
 
+use std::num::NonZeroU64;
+
 use crate::audit::audit;
 use crate::connect::ConnectError;
 use crate::histogram::encode;
@@ -46,6 +48,7 @@ pub(super) fn finish(
     let mut result = RunResult {
         elapsed_s,
         throughput_rps,
+        connections_opened: report.opened,
         server,
         client: ClientCost {
             cpu_us_per_request: each(meter.cpu_ns as f64 / 1e3),
@@ -150,6 +153,7 @@ fn empty(config: &RunConfig) -> RunResult {
         unsent: 0,
         elapsed_s: 0.0,
         throughput_rps: 0.0,
+        connections_opened: 0,
         latency_us: Quantiles::default(),
         service_us: Quantiles::default(),
         send_lag_us: Quantiles::default(),
@@ -161,6 +165,7 @@ fn empty(config: &RunConfig) -> RunResult {
             rate_rps: pace.map(|pace| pace.rate.mean()),
             rate: pace.map(|pace| pace.rate.to_string()),
             arrivals: pace.map(|pace| pace.arrivals),
+            requests_per_connection: config.requests_per_connection.map(NonZeroU64::get),
             work: config.mix.to_string(),
             warmup_s: config.warmup.as_secs_f64(),
             timeout_s: config.timeout.as_secs_f64(),
