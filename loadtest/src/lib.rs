@@ -29,6 +29,7 @@ pub mod process;
 pub mod recorder;
 pub mod result;
 pub mod run;
+pub mod selfcheck;
 pub mod share;
 pub mod target;
 pub mod template;

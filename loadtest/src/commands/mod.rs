@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod floor;
 pub mod run;
+pub mod selfcheck;
 pub mod table;
 pub mod value;
 
@@ -40,6 +41,11 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
+    /// Show on this machine that the figures are right: predicted beside measured
+    Selfcheck(selfcheck::SelfcheckArgs),
+    /// Serve with known delays, for the self-check
+    #[command(hide = true, name = crate::selfcheck::SERVER_COMMAND)]
+    KnownServer(selfcheck::KnownServerArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
 }
@@ -54,6 +60,8 @@ impl Command {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
             Self::Floor(args) => floor::execute(args),
+            Self::Selfcheck(args) => selfcheck::execute(args),
+            Self::KnownServer(args) => selfcheck::serve_known(args),
             Self::Table(args) => table::execute(args),
         }
     }

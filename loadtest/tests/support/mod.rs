@@ -34,8 +34,14 @@ impl Killed {
 
     /// Its output, once it ended by itself.
     #[track_caller]
-    pub(crate) fn output(mut self) -> Output {
-        let deadline = Instant::now() + RUN_TIMEOUT;
+    pub(crate) fn output(self) -> Output {
+        self.output_within(RUN_TIMEOUT)
+    }
+
+    /// The same of a program that may take longer.
+    #[track_caller]
+    pub(crate) fn output_within(mut self, timeout: Duration) -> Output {
+        let deadline = Instant::now() + timeout;
         // Small enough outputs for a pipe, so that reading may wait until the end.
         while self.0.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "it did not end in time");
