@@ -138,6 +138,8 @@ mod tests {
                 connections: 1,
                 depth: None,
                 rate_rps: Some(1e6),
+                rate: None,
+                arrivals: None,
                 work: String::new(),
                 warmup_s: 0.0,
                 timeout_s: 1.0,

@@ -7,14 +7,18 @@
 //! exponential gaps (Poisson arrivals, by the time-rescaling theorem: Brown et al., "The
 //! Time-Rescaling Theorem", 2002).
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::work::scramble;
 
 const SECOND_NS: f64 = 1e9;
 
 /// How planned times lie around the rate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Arrivals {
     /// Evenly spaced.
     #[default]
@@ -60,6 +64,19 @@ impl Rate {
             Self::Fixed(rate) => *rate,
             Self::Ramp { from, to } => f64::midpoint(*from, *to),
             Self::Steps(steps) => steps.iter().sum::<f64>() / steps.len() as f64,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(rate) => write!(f, "{rate}"),
+            Self::Ramp { from, to } => write!(f, "{from}..{to}"),
+            Self::Steps(steps) => {
+                let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+                f.write_str(&steps.join(","))
+            }
         }
     }
 }

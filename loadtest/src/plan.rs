@@ -45,10 +45,15 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows zero now.
     pub fn start() -> Self {
-        Self { began: Instant::now() }
+        Self::starting_at(Instant::now())
     }
 
-    /// Nanoseconds since the start.
+    /// A clock that shows zero then.
+    pub fn starting_at(began: Instant) -> Self {
+        Self { began }
+    }
+
+    /// Nanoseconds since the start; zero before it.
     pub fn now_ns(&self) -> u64 {
         nanoseconds(self.began.elapsed())
     }

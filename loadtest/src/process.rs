@@ -121,6 +121,7 @@ impl Server {
         let last_line = Arc::new(Mutex::new(String::new()));
         let (stats_in, stats) = mpsc::channel();
         let (ready_in, ready) = mpsc::channel();
+        let (ended_in, ended) = mpsc::channel::<()>();
         if let Some(stderr) = child.stderr.take() {
             let last_line = Arc::clone(&last_line);
             thread::spawn(move || {
@@ -130,6 +131,7 @@ impl Server {
                         _ => *lock(&last_line) = line,
                     }
                 }
+                drop(ended_in);
             });
         }
         if let Some(stdout) = child.stdout.take() {
@@ -140,10 +142,13 @@ impl Server {
             });
         }
         let target = Target { protocol: contender.protocol, address };
-        let server = Self { child, target, stats, last_line };
+        let mut server = Self { child, target, stats, last_line };
         match ready.recv_timeout(READY_TIMEOUT) {
             Ok(line) if line.contains(" listening on ") => Ok(server),
             _ => {
+                // Why it ended may still be on its way.
+                let _ = server.child.kill();
+                let _ = ended.recv_timeout(STATS_TIMEOUT);
                 let said = lock(&server.last_line).clone();
                 Err(ProcessError::NotReady { name: contender.name, said })
             }

@@ -4,12 +4,14 @@
 //! this package lists them with their units.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::ServerCost;
 use crate::environment::Environment;
+use crate::pace::Arrivals;
 
 /// Name and version of the schema.
 pub const RUN_SCHEMA: &str = "quintet/run/1";
@@ -93,6 +95,9 @@ pub struct WindowResult {
     pub p99_us: f64,
     /// The same.
     pub max_us: f64,
+    /// Those response times whole, where several machines share a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<String>,
 }
 
 /// One of several rates of a run.
@@ -193,8 +198,14 @@ pub struct Settings {
     pub connections: usize,
     /// Requests (or streams) outstanding per connection in the closed loop; none in the open one.
     pub depth: Option<usize>,
-    /// Requests per second in the open loop; none in the closed one.
+    /// Requests per second in the open loop (their mean over the time); none in the closed one.
     pub rate_rps: Option<f64>,
+    /// The same as `--rate` takes it: one, a ramp, or steps in the order in which they were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// How planned times lay around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
     /// The mix, as `--work` takes it.
     pub work: String,
     /// Warm-up.
@@ -215,4 +226,21 @@ pub struct Agent {
     pub number: usize,
     /// How many there are.
     pub of: usize,
+}
+
+impl FromStr for Agent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        /// More machines than anybody has at hand: a slip of the finger.
+        const AGENTS_MAX: usize = 10_000;
+        let numbers = text.split_once('/').and_then(|(number, of)| {
+            Some(Self { number: number.parse().ok()?, of: of.parse().ok()? })
+        });
+        numbers.filter(|agent| agent.number < agent.of && agent.of <= AGENTS_MAX).ok_or_else(|| {
+            format!(
+                "`{text}` is not K/N: the number of this machine, from 0, and how many there are"
+            )
+        })
+    }
 }

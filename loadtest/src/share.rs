@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::live::Live;
 use crate::plan::{Clock, Planner};
 use crate::recorder::Recorder;
 use crate::target::Target;
@@ -53,6 +54,10 @@ pub struct Share {
     pub timeout_ns: u64,
     /// Ends the run early.
     pub interrupt: Interrupt,
+    /// What came of the requests, empty.
+    pub recorder: Recorder,
+    /// Where the thread shows from time to time how it stands.
+    pub live: Arc<Live>,
 }
 
 /// What one thread has to tell.

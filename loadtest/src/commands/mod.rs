@@ -2,6 +2,8 @@
 
 pub mod compare;
 pub mod floor;
+pub mod merge;
+mod progress;
 pub mod run;
 pub mod selfcheck;
 pub mod table;
@@ -41,6 +43,8 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
+    /// Make one result of those of several machines that shared a schedule
+    Merge(merge::MergeArgs),
     /// Show on this machine that the figures are right: predicted beside measured
     Selfcheck(selfcheck::SelfcheckArgs),
     /// Serve with known delays, for the self-check
@@ -60,6 +64,7 @@ impl Command {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
             Self::Floor(args) => floor::execute(args),
+            Self::Merge(args) => merge::execute(args),
             Self::Selfcheck(args) => selfcheck::execute(args),
             Self::KnownServer(args) => selfcheck::serve_known(args),
             Self::Table(args) => table::execute(args),

@@ -1,22 +1,24 @@
 //! `loadtest run`: one load on one server.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use clap::Args;
 
+use super::merge::show;
+use super::progress::Progress;
 use super::value::{
-    CONNECTIONS_MAX, THREADS_MAX, at_least_one, duration, positive, rate, threads_default,
+    CONNECTIONS_MAX, RateFlag, THREADS_MAX, at_least_one, duration, positive, threads_default,
+    wall_clock,
 };
-use super::{EXIT_INTERRUPTED, interrupt, print};
-use crate::pace::Pace;
+use super::{EXIT_INTERRUPTED, EXIT_USAGE, interrupt};
+use crate::environment::Environment;
+use crate::pace::{Arrivals, Pace};
 use crate::plan::{OUTSTANDING_MAX, Schedule, Stop};
-use crate::run::{RunConfig, run};
+use crate::result::Agent;
+use crate::run::{RunConfig, run_watched};
 use crate::target::Target;
-use crate::terminal;
 use crate::work::Mix;
 
 /// Where a run has no other end.
@@ -45,9 +47,16 @@ pub struct RunArgs {
     #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
     /// Open loop: requests per second over all connections, each sent at its planned time
-    /// whatever is outstanding (up to 100,000; more are `unsent`)
-    #[arg(short, long, value_parser = rate)]
-    pub rate: Option<f64>,
+    /// whatever is outstanding (up to 100,000; more are `unsent`). 2k; or a ramp, 1k..50k; or
+    /// steps of equal length, 1k:50k:5k (from, to and by; shuffled) or 1k,20k,5k (as given)
+    #[arg(short, long)]
+    pub rate: Option<RateFlag>,
+    /// How the planned times of an open loop lie around its rate
+    #[arg(long, value_enum, default_value_t, requires = "rate")]
+    pub arrivals: Arrivals,
+    /// Run the steps of a rate in ascending order
+    #[arg(long, requires = "rate")]
+    pub no_shuffle: bool,
     /// Closed loop: requests in flight per connection; over gRPC, streams per connection
     #[arg(short = 'p', long, default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=OUTSTANDING_MAX as u64))]
@@ -68,23 +77,41 @@ pub struct RunArgs {
     /// Measure what this process pays
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub server_pid: Option<i32>,
-    /// Decides payloads and the mix
+    /// Decides payloads, the mix, Poisson arrivals and the order of steps
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Send only part K (from 0) of N of the schedule: N machines, started with the same other
+    /// flags, make one load; `loadtest merge` makes one result of theirs
+    #[arg(long, value_name = "K/N")]
+    pub agent: Option<Agent>,
+    /// Start then, by this machine's clock: 2026-01-31T12:00:00Z, or seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = wall_clock)]
+    pub start_at: Option<SystemTime>,
 }
 
 impl RunArgs {
     /// The run that was asked for.
-    pub fn config(&self) -> RunConfig {
-        let schedule = match self.rate {
-            Some(rate_per_s) => Schedule::Open(Pace::fixed(rate_per_s)),
+    ///
+    /// # Errors
+    /// In words, if two flags contradict each other.
+    pub fn config(&self) -> Result<RunConfig, String> {
+        let schedule = match &self.rate {
+            Some(rate) => {
+                let rate = rate.rate((!self.no_shuffle).then_some(self.seed));
+                Schedule::Open(Pace { rate, arrivals: self.arrivals })
+            }
             None => Schedule::Closed { depth: at_least_one(self.depth).get() },
         };
         let stop = match self.requests {
+            Some(_) if self.rate.as_ref().is_some_and(|rate| !rate.is_fixed()) => {
+                return Err("a rate that changes goes by time: give --duration in place of \
+                            --requests"
+                    .to_owned());
+            }
             Some(count) => Stop::Count(count),
             None => Stop::After(self.duration.unwrap_or(DURATION_DEFAULT)),
         };
-        RunConfig {
+        Ok(RunConfig {
             target: self.url,
             connections: at_least_one(self.connections),
             threads: self.threads.map_or_else(threads_default, at_least_one),
@@ -95,23 +122,28 @@ impl RunArgs {
             timeout: self.timeout,
             seed: self.seed,
             server_pid: self.server_pid,
-        }
+            agent: self.agent,
+            start_at: self.start_at,
+        })
     }
 }
 
 pub(super) fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let interrupt = interrupt()?;
-    let finished = run(&args.config(), &interrupt)?;
-    let summary = || terminal::summary(&finished.result, finished.failure.as_deref());
-    let json = || serde_json::to_string_pretty(&finished.result).map(|json| json + "\n");
-    match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => print(&json()?)?,
-        Some(path) => {
-            fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
-            print(&summary())?;
+    let config = match args.config() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("error: {error} (see loadtest run --help)");
+            return Ok(ExitCode::from(EXIT_USAGE));
         }
-        None => print(&summary())?,
-    }
+    };
+    let interrupt = interrupt()?;
+    let mut progress = Progress::new(&config);
+    let watched = run_watched(&config, &interrupt, |standing| progress.show(standing));
+    progress.clear();
+    let mut finished = watched?;
+    finished.result.environment = Some(Environment::look());
+    finished.result.command = std::env::args().collect();
+    show(&finished.result, finished.failure.as_deref(), args.json.as_deref())?;
     if let Some(failure) = &finished.failure {
         eprintln!("loadtest: {failure}");
     }
@@ -133,7 +165,7 @@ mod tests {
     fn config(flags: &[&str]) -> Result<RunConfig, clap::Error> {
         let head = ["loadtest", "run", "tcp://127.0.0.1:7001"];
         match Cli::try_parse_from(head.iter().chain(flags))?.command {
-            Command::Run(args) => Ok(args.config()),
+            Command::Run(args) => Ok(args.config().unwrap()),
             other => panic!("{other:?}"),
         }
     }
@@ -149,6 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_changes_goes_by_time() {
+        let head = ["loadtest", "run", "tcp://127.0.0.1:7001", "-n", "10", "-r"];
+        for rate in ["1k..2k", "1k,2k", "1k:3k:1k"] {
+            let Command::Run(args) = Cli::parse_from(head.iter().chain(&[rate])).command else {
+                panic!();
+            };
+            assert!(args.config().unwrap_err().contains("--duration"), "{rate}");
+        }
+    }
+
+    #[test]
     fn impossible_numbers_are_usage_errors() {
         for flags in [
             &["-c", "0"][..],
@@ -160,6 +203,9 @@ mod tests {
             &["-d", "10"],
             &["-d", "1s", "-n", "1"],
             &["--work", "echo"],
+            &["--arrivals", "poisson"],
+            &["--agent", "2/2"],
+            &["--start-at", "noon"],
         ] {
             assert_eq!(config(flags).unwrap_err().exit_code(), 2, "{flags:?}");
         }

@@ -1,7 +1,10 @@
 //! Values as people write them on the command line, and their bounds.
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use crate::pace::Rate;
 
 /// More is beyond what a process may have as open files on common machines.
 pub const CONNECTIONS_MAX: u64 = 100_000;
@@ -72,6 +75,83 @@ pub fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The most steps of a rate: beyond, a step would be shorter than a window of the result.
+const STEPS_MAX: usize = 100;
+
+/// What `--rate` says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RateFlag {
+    /// `2k`.
+    Fixed(f64),
+    /// `1k..50k`.
+    Ramp(f64, f64),
+    /// `1k:50k:5k`: from, to and by.
+    Steps(f64, f64, f64),
+    /// `1k,20k,5k`.
+    List(Vec<f64>),
+}
+
+impl RateFlag {
+    /// Whether it stays the same.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
+    /// The rate over time; steps that were not listed one by one are shuffled by the seed.
+    pub fn rate(&self, seed: Option<u64>) -> Rate {
+        match self {
+            Self::Fixed(rate) => Rate::Fixed(*rate),
+            Self::Ramp(from, to) => Rate::Ramp { from: *from, to: *to },
+            Self::Steps(from, to, by) => Rate::steps(*from, *to, *by, seed),
+            Self::List(rates) => Rate::Steps(rates.clone()),
+        }
+    }
+}
+
+impl FromStr for RateFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((from, to)) = text.split_once("..") {
+            return Ok(Self::Ramp(rate(from)?, rate(to)?));
+        }
+        if text.contains(',') {
+            let rates = text.split(',').map(rate).collect::<Result<Vec<f64>, _>>()?;
+            return few(rates.len()).map(|()| Self::List(rates));
+        }
+        let parts = text.split(':').map(rate).collect::<Result<Vec<f64>, _>>()?;
+        match parts[..] {
+            [rate] => Ok(Self::Fixed(rate)),
+            [from, to, by] if from <= to => {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // not negative
+                let steps = ((to - from) / by) as usize + 1;
+                few(steps).map(|()| Self::Steps(from, to, by))
+            }
+            _ => Err("write 2k, a ramp 1k..50k, steps 1k:50k:5k (from, to, by) or a list 1k,5k"
+                .to_owned()),
+        }
+    }
+}
+
+fn few(steps: usize) -> Result<(), String> {
+    if steps <= STEPS_MAX { Ok(()) } else { Err(format!("at most {STEPS_MAX} steps")) }
+}
+
+/// `2026-01-31T12:00:00Z`, or seconds since 1970.
+///
+/// # Errors
+/// In words.
+pub fn wall_clock(text: &str) -> Result<SystemTime, String> {
+    let seconds = || {
+        let seconds = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
+        SystemTime::UNIX_EPOCH.checked_add(seconds)
+    };
+    humantime::parse_rfc3339(text)
+        .ok()
+        .or_else(seconds)
+        .ok_or_else(|| "write 2026-01-31T12:00:00Z, or seconds since 1970".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +163,28 @@ mod tests {
         assert_eq!(rate("2M"), Ok(2_000_000.0));
         for wrong in ["", "k", "0", "-1k", "nan", "2kk", "1e9"] {
             assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_may_change() {
+        let parsed = |text: &str| text.parse::<RateFlag>();
+        assert_eq!(parsed("2k"), Ok(RateFlag::Fixed(2e3)));
+        assert_eq!(parsed("1k..50k"), Ok(RateFlag::Ramp(1e3, 50e3)));
+        assert_eq!(parsed("1k:50k:5k"), Ok(RateFlag::Steps(1e3, 50e3, 5e3)));
+        assert_eq!(parsed("5k,1k").unwrap().rate(Some(1)), Rate::Steps(vec![5e3, 1e3]));
+        for wrong in ["1k:2k", "2k:1k:1k", "1:1000:1", "..", "1k..", "1k,,2k", "1k:2k:0"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_date_or_a_number() {
+        let at = |text| wall_clock(text).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(at("1970-01-02T00:00:00Z"), Duration::from_hours(24));
+        assert_eq!(at("1.5"), Duration::from_millis(1_500));
+        for wrong in ["", "noon", "-1", "1e300", "nan"] {
+            assert!(wall_clock(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -105,16 +105,11 @@ fn all_right(
     requests: u64,
 ) -> Result<(), String> {
     let config = RunConfig {
-        target,
         connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
-        threads: NonZeroUsize::MIN,
         schedule: Schedule::Closed { depth },
         stop: Stop::Count(requests),
-        warmup: Duration::ZERO,
-        mix: work.parse::<Mix>().map_err(|error| error.to_string())?,
         timeout: STEP_TIMEOUT,
-        seed: 1,
-        server_pid: None,
+        ..RunConfig::new(target, work.parse::<Mix>().map_err(|error| error.to_string())?)
     };
     let finished = run(&config, &Interrupt::default()).map_err(|error| error.to_string())?;
     if let Some(failure) = finished.failure {

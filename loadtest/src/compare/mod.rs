@@ -289,16 +289,15 @@ impl<'a> Comparing<'a> {
     ) -> Result<Block, CompareError> {
         let server = Server::start(contender, &self.launch)?;
         let config = RunConfig {
-            target: server.target,
             connections: scenario.connections(),
             threads: threads_default(),
             schedule: scenario.schedule(rate_rps.unwrap_or(1.0)),
             stop: Stop::After(self.block),
             warmup: self.warmup,
-            mix: scenario.mix(),
             timeout: TIMEOUT,
             seed: self.result.flags.seed,
             server_pid: Some(server.pid()),
+            ..RunConfig::new(server.target, scenario.mix())
         };
         let run = run(&config, self.interrupt)?.result;
         let calls = server

@@ -64,7 +64,7 @@ pub fn drive(share: Share, streams: Vec<TcpStream>) -> io::Result<(Report, Vec<T
 }
 
 impl Loop {
-    fn new(share: Share, streams: Vec<TcpStream>) -> io::Result<Self> {
+    fn new(mut share: Share, streams: Vec<TcpStream>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = Timer::new()?;
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
@@ -83,7 +83,7 @@ impl Loop {
             armed_for_ns: u64::MAX,
             alive: streams.len(),
             connections: streams.into_iter().map(Connection::new).collect(),
-            report: Report::default(),
+            report: Report { recorder: std::mem::take(&mut share.recorder), ..Report::default() },
             buffer: vec![0; READ_BYTES],
             turn: 0,
             outstanding: 0,
@@ -338,6 +338,7 @@ impl Loop {
     /// What is done from time to time: timeouts, and the interrupt.
     fn tick(&mut self, now_ns: u64) {
         self.tick_due_ns = now_ns + self.tick_ns;
+        self.share.live.publish(&self.report.recorder);
         if self.share.interrupt.is_triggered() && self.drain_until_ns == u64::MAX {
             self.share.planner.stop();
             self.drain_until_ns = now_ns + nanoseconds(INTERRUPTED_DRAIN_MAX);

@@ -72,11 +72,14 @@ pub fn drive(share: Share, streams: Vec<TcpStream>) -> io::Result<(Report, Conne
     Ok((report, Connections { _local: local, _runtime: runtime }))
 }
 
-async fn run(share: Share, streams: Vec<TcpStream>) -> io::Result<Report> {
+async fn run(mut share: Share, streams: Vec<TcpStream>) -> io::Result<Report> {
     let thread = Rc::new(Thread {
         head: Head::new(share.target),
+        report: RefCell::new(Report {
+            recorder: std::mem::take(&mut share.recorder),
+            ..Report::default()
+        }),
         share: RefCell::new(share),
-        report: RefCell::default(),
         links: RefCell::default(),
         tasks: Cell::new(1), // this one, until all others are there
         outstanding: Cell::new(0),
@@ -342,6 +345,7 @@ impl Thread {
     fn turn(&self, asked: Duration, planning: bool) {
         let share = self.share.borrow();
         let (now_ns, from_ns) = (share.clock.now_ns(), share.planner.measure_from_ns());
+        share.live.publish(&self.report.borrow().recorder);
         self.report.borrow_mut().meter.turn(now_ns, nanoseconds(asked), from_ns, planning);
     }
 }
