@@ -15,7 +15,7 @@ use support::{Killed, loadtest};
 const SELFCHECK_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// In the order of the table.
-const ROWS: [&str; 40] = [
+const ROWS: [&str; 43] = [
     "stall at the start: p97",
     "stall at the start: p99",
     "stall at the start: p99.9",
@@ -56,6 +56,9 @@ const ROWS: [&str; 40] = [
     "server killed: planned",
     "server killed: accounted for",
     "server killed: valid",
+    "merge: requests",
+    "merge: buckets",
+    "merge: buckets that are equal",
 ];
 
 fn started(flags: &[&str]) -> Killed {
@@ -92,7 +95,7 @@ fn it_prints_every_row_and_those_without_a_clock_are_right() {
             assert_eq!(check["passed"], true, "{check:#}");
         }
     }
-    assert_eq!(stderr.lines().count(), 10, "a line for each step: {stderr}");
+    assert_eq!(stderr.lines().count(), 11, "a line for each step: {stderr}");
     let failed = checks.iter().any(|check| check["passed"] == false && check["about"] != "machine");
     assert_eq!(report["passed"], !failed);
     assert_eq!(output.status.code(), Some(i32::from(failed)), "{stdout}");

@@ -7,6 +7,7 @@
 mod child;
 mod failures;
 mod loads;
+mod merging;
 pub mod oracle;
 pub mod report;
 pub mod server;
@@ -22,6 +23,8 @@ use self::report::{Check, Report, SELFCHECK_SCHEMA};
 use self::server::Behaviour;
 use crate::compare::progress::Progress;
 use crate::environment::Environment;
+use crate::histogram::HistogramError;
+use crate::merge::MergeError;
 use crate::result::RunResult;
 use crate::share::Interrupt;
 
@@ -54,6 +57,12 @@ pub enum SelfcheckError {
         /// What its output is instead.
         error: serde_json::Error,
     },
+    /// Two halves of one result do not fit together.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// A histogram that was just written cannot be read.
+    #[error(transparent)]
+    Histogram(#[from] HistogramError),
 }
 
 /// How long everything takes.
@@ -118,7 +127,7 @@ struct Bench<'a> {
 /// One check: some runs, and several figures.
 type Step = fn(&Bench) -> Result<Vec<Check>, SelfcheckError>;
 
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("a stall at the start", stalls::at_the_start),
     ("a stall in the middle", stalls::in_the_middle),
     ("a stall across the end", stalls::across_the_end),
@@ -129,6 +138,7 @@ const STEPS: [(&str, Step); 10] = [
     ("pacing", loads::pacing),
     ("the load tester itself is stopped", failures::generator_stopped),
     ("the server is killed", failures::server_killed),
+    ("two agents are merged", merging::two_agents),
 ];
 
 /// Makes all checks, and says on standard error how far it is. Ends early, with those that were
