@@ -2,7 +2,7 @@
 //! command that serves as the known quantity.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::value::duration;
 use super::{EXIT_INTERRUPTED, interrupt, print};
 use crate::selfcheck::report::table;
 use crate::selfcheck::selfcheck;
-use crate::selfcheck::server::{Behaviour, serve};
+use crate::selfcheck::server::{Behaviour, Served, serve};
 
 /// The flags.
 #[derive(Args, Debug)]
@@ -50,6 +50,9 @@ pub(super) fn execute(args: &SelfcheckArgs) -> anyhow::Result<ExitCode> {
 /// The flags of the server that the self-check starts.
 #[derive(Args, Debug)]
 pub struct KnownServerArgs {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
     /// How long each request takes
     #[arg(long, value_parser = duration, default_value = "0s")]
     pub delay: Duration,
@@ -64,9 +67,14 @@ pub struct KnownServerArgs {
 pub(super) fn serve_known(args: &KnownServerArgs) -> anyhow::Result<ExitCode> {
     // Whoever started it may be killed while this stands still: then nobody else would end it.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot follow the parent")?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
+    let listener = TcpListener::bind(args.listen)
+        .with_context(|| format!("cannot listen on {}; is the port in use?", args.listen))?;
     print(&format!("known-server listening on {}\n", listener.local_addr()?))?;
     let slow = args.slow_every.zip(args.slow_delay);
-    serve(&listener, Behaviour { delay: args.delay, slow })?;
+    serve(&listener, Behaviour { delay: args.delay, slow }, |served| {
+        // Nobody may listen any more: then nobody wants to know.
+        let Served { requests, closed } = served;
+        let _ = print(&format!("closed {closed} connections after {requests} requests\n"));
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -49,11 +49,24 @@ impl Behaviour {
     }
 }
 
-/// Serves until the process ends.
+/// What it has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Served {
+    /// Requests that were taken.
+    pub requests: u64,
+    /// Connections that are closed.
+    pub closed: u64,
+}
+
+/// Serves until the process ends, and tells `closed` whenever a connection was closed.
 ///
 /// # Errors
 /// If epoll, the timer or the listener fails; a connection that fails is only closed.
-pub fn serve(listener: &TcpListener, behaviour: Behaviour) -> io::Result<()> {
+pub fn serve(
+    listener: &TcpListener,
+    behaviour: Behaviour,
+    mut closed: impl FnMut(Served),
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let timer = Timer::new()?;
@@ -66,12 +79,13 @@ pub fn serve(listener: &TcpListener, behaviour: Behaviour) -> io::Result<()> {
         clock: Clock::start(),
         peers: HashMap::new(),
         due: BinaryHeap::new(),
-        requests: 0,
+        served: Served::default(),
     };
     let mut events = Vec::with_capacity(EVENTS_MAX);
     let mut buffer = vec![0; READ_BYTES];
     let mut next = 0;
     loop {
+        let before = server.served.closed;
         events.clear();
         match epoll::wait(&server.poll, spare_capacity(&mut events), None) {
             Ok(_) => {}
@@ -89,13 +103,16 @@ pub fn serve(listener: &TcpListener, behaviour: Behaviour) -> io::Result<()> {
                 TIMER => drop(server.timer.has_fired()?),
                 // Both sides are closed: nobody is left to reply to.
                 number if { event.flags }.intersects(EventFlags::HUP | EventFlags::ERR) => {
-                    server.peers.remove(&number); // closing takes it out of the epoll set
+                    server.close(number);
                 }
                 number => server.on_event(number, &mut buffer),
             }
         }
         server.on_time();
         server.arm()?;
+        if server.served.closed > before {
+            closed(server.served);
+        }
     }
 }
 
@@ -119,8 +136,7 @@ struct Server {
     /// When which connection's reply is due. Numbers are never used again, so one that is left of
     /// a closed connection finds nobody.
     due: BinaryHeap<Reverse<(u64, u64)>>,
-    /// How many were taken so far.
-    requests: u64,
+    served: Served,
 }
 
 struct Peer {
@@ -140,7 +156,7 @@ impl Server {
                 Ok(0) => peer.protocol.received_eof(),
                 Ok(read) => peer.protocol.receive(&buffer[..read]),
                 Err(error) if is_not_ready(&error) => {}
-                Err(_) => drop(self.peers.remove(&number)),
+                Err(_) => self.close(number),
             }
         }
         self.turn(number, self.clock.now_ns());
@@ -170,8 +186,8 @@ impl Server {
                 Ok(None) => break,
                 Err(_) => continue, // its reply is queued already
             };
-            self.requests += 1;
-            match self.behaviour.delay_ns(self.requests) {
+            self.served.requests += 1;
+            match self.behaviour.delay_ns(self.served.requests) {
                 0 => peer.protocol.respond(&response),
                 delay_ns => {
                     self.due.push(Reverse((begun_ns + delay_ns, number)));
@@ -180,8 +196,13 @@ impl Server {
             }
         }
         if peer.send(&self.poll, number).is_err() || peer.protocol.is_finished() {
-            self.peers.remove(&number);
+            self.close(number);
         }
+    }
+
+    fn close(&mut self, number: u64) {
+        // Closing takes it out of the epoll set.
+        self.served.closed += u64::from(self.peers.remove(&number).is_some());
     }
 
     fn arm(&self) -> io::Result<()> {
