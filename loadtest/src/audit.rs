@@ -2,7 +2,8 @@
 //!
 //! A reason makes the result invalid; a remark only goes beside it.
 
-use crate::result::{Quantiles, RunResult};
+use crate::plan::OUTSTANDING_MAX;
+use crate::result::{Quantiles, RunResult, Settings};
 
 /// A load thread that is on a CPU for more of its time than this has nothing to spare.
 const SATURATED: f64 = 0.95;
@@ -15,6 +16,13 @@ const LAG_PART: f64 = 0.1;
 const LAG_US_MIN: f64 = 1_000.0;
 /// A load thread that stands still for as long as this was stopped, or starved.
 const STALL_US: f64 = 100_000.0;
+/// How far throughput x latency may be from what was set: the edges of a run, and the time that the
+/// tester itself needs between an answer and the next request.
+const LITTLE_ERROR_MAX: f64 = 0.1;
+/// How many times each slot must have been used: in fewer turns the edges weigh too much.
+const LITTLE_TURNS_MIN: f64 = 50.0;
+/// Below this part of a core a side had time to spare.
+const IDLE: f64 = 0.7;
 /// Samples that must lie beyond a quantile for it to mean something.
 const SAMPLES_BEYOND_MIN: u64 = 10;
 
@@ -35,11 +43,17 @@ pub fn audit(result: &mut RunResult) {
     }
     samples(result, &mut remarks);
     if result.settings.rate_rps.is_none() && result.ok > 0 {
-        remarks.push(
-            "closed loop: latency is little more than connections x depth / throughput; \
-             use --rate for tails"
-                .to_owned(),
-        );
+        closed_loop(result, &mut remarks);
+    }
+    if let Some(server) = &result.server
+        && is_idle(result, server.cpu_s)
+    {
+        remarks.push(format!(
+            "neither the server ({:.2} cores) nor the load tester ({:.0} % busy) was at its limit: \
+             this is no figure of what the server can do",
+            server.cpu_s / result.elapsed_s,
+            result.client.busy * 100.0
+        ));
     }
     result.valid = reasons.is_empty();
     result.warnings = reasons;
@@ -98,6 +112,36 @@ fn lag(result: &RunResult, reasons: &mut Vec<String>, remarks: &mut Vec<String>)
     }
 }
 
+/// Little's law (J. D. C. Little, "A Proof for the Queuing Formula L = lambda W", 1961): as many
+/// requests are on their way as come per second, times how long each is. In a closed loop that
+/// number was set, so the three check each other.
+fn closed_loop(result: &RunResult, remarks: &mut Vec<String>) {
+    let Settings { connections, depth, .. } = &result.settings;
+    let set = (connections * depth.unwrap_or(1)).min(OUTSTANDING_MAX) as f64;
+    let settled_rps = (result.ok + result.timed_out) as f64 / result.elapsed_s.max(1e-9);
+    let found = settled_rps * result.latency_us.mean / 1e6;
+    let is_whole = result.ok == result.planned && result.planned as f64 > LITTLE_TURNS_MIN * set;
+    if is_whole && (found / set - 1.0).abs() > LITTLE_ERROR_MAX {
+        remarks.push(format!(
+            "Little's law: throughput x mean latency are {found:.1} requests on their way, but \
+             {set} were set: the load tester took long between an answer and the next request, \
+             or the connections were not all served"
+        ));
+    }
+    remarks.push(
+        "closed loop: latency is little more than connections x depth / throughput; use --rate \
+         for tails"
+            .to_owned(),
+    );
+}
+
+/// Whether more was to be had from both sides of a closed loop.
+fn is_idle(result: &RunResult, server_cpu_s: f64) -> bool {
+    result.settings.rate_rps.is_none()
+        && result.client.busy < IDLE
+        && server_cpu_s < IDLE * result.elapsed_s
+}
+
 fn samples(result: &RunResult, remarks: &mut Vec<String>) {
     let recorded = result.ok + result.timed_out;
     let beyond = |one_in: u64| recorded / one_in >= SAMPLES_BEYOND_MIN;
@@ -115,7 +159,8 @@ fn samples(result: &RunResult, remarks: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{ClientCost, RUN_SCHEMA, Settings};
+    use crate::cost::ServerCost;
+    use crate::result::{ClientCost, RUN_SCHEMA};
 
     fn good() -> RunResult {
         let flat = |us| Quantiles { p50: us, p90: us, p99: us, max: us, ..Quantiles::default() };
@@ -191,6 +236,38 @@ mod tests {
         result.client.busy = 0.99;
         audit(&mut result);
         assert!(result.valid && result.warnings[0].contains("was busy 99 %"));
+    }
+
+    #[test]
+    fn littles_law_is_held_against_what_was_set() {
+        let closed = |connections, mean| {
+            let mut result = good();
+            result.settings.rate_rps = None;
+            (result.settings.connections, result.settings.depth) = (connections, Some(5));
+            result.latency_us.mean = mean;
+            audit(&mut result);
+            result.warnings.concat()
+        };
+        // A million requests in a second, of 10 us each: ten on their way.
+        assert!(!closed(2, 10.0).contains("Little"));
+        assert!(closed(2, 7.0).contains("are 7.0 requests on their way, but 10 were set"));
+        assert!(closed(4, 10.0).contains("Little"));
+    }
+
+    #[test]
+    fn a_server_with_time_to_spare_is_not_what_was_measured() {
+        let remarks = |rate_rps, server_cpu_s, busy| {
+            let mut result = good();
+            result.settings.rate_rps = rate_rps;
+            result.client.busy = busy;
+            result.server = Some(ServerCost { cpu_s: server_cpu_s, ..ServerCost::default() });
+            audit(&mut result);
+            result.warnings.concat()
+        };
+        assert!(remarks(None, 0.3, 0.3).contains("neither the server (0.30 cores)"));
+        assert!(!remarks(None, 0.9, 0.3).contains("neither"));
+        assert!(!remarks(None, 0.3, 0.9).contains("neither"));
+        assert!(!remarks(Some(1e6), 0.3, 0.3).contains("neither"));
     }
 
     #[test]

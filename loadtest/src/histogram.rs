@@ -23,15 +23,17 @@ pub fn encode(histogram: &Histogram<u64>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The histogram of a text.
+/// The histogram of a text; it grows where one with a wider range is added.
 ///
 /// # Errors
 /// If it is none.
 pub fn decode(text: &str) -> Result<Histogram<u64>, HistogramError> {
     let bytes = STANDARD.decode(text).map_err(|error| HistogramError(error.to_string()))?;
-    Deserializer::new()
+    let mut histogram = Deserializer::new()
         .deserialize(&mut bytes.as_slice())
-        .map_err(|error| HistogramError(error.to_string()))
+        .map_err(|error| HistogramError(error.to_string()))?;
+    histogram.auto(true);
+    Ok(histogram)
 }
 
 #[cfg(test)]
@@ -46,6 +48,9 @@ mod tests {
         }
         assert_eq!(decode(&encode(&histogram)).unwrap(), histogram);
         assert!(encode(&histogram).starts_with("HISTFAAA"));
+        let mut grown = decode(&encode(&Histogram::<u64>::new(2).unwrap())).unwrap();
+        grown.add(&histogram).unwrap();
+        assert_eq!(grown.len(), histogram.len());
         for wrong in ["", "?", "SElTVEZBQUE="] {
             assert!(decode(wrong).is_err(), "{wrong}");
         }

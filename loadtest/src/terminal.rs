@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use console::style;
 
-use crate::result::{Quantiles, RunResult};
+use crate::result::{Quantiles, RunResult, StepResult};
+
+/// What fits beside an editor, and on a slide.
+const COLUMNS: usize = 100;
 
 /// The summary of one run, in colours where standard output is a terminal. What `failed` is said
 /// elsewhere, and not here again.
@@ -14,6 +17,7 @@ pub fn summary(result: &RunResult, failed: Option<&str>) -> String {
     // Writing to a String does not fail.
     let _ = write_head(&mut text, result)
         .and_then(|()| write_times(&mut text, result))
+        .and_then(|()| write_steps(&mut text, result))
         .and_then(|()| write_costs(&mut text, result))
         .and_then(|()| write_warnings(&mut text, result, failed));
     text
@@ -22,7 +26,12 @@ pub fn summary(result: &RunResult, failed: Option<&str>) -> String {
 fn write_head(out: &mut String, result: &RunResult) -> std::fmt::Result {
     let settings = &result.settings;
     let load = match (settings.rate_rps, settings.depth) {
-        (Some(rate), _) => format!("{rate} requests/s planned"),
+        (Some(rate), _) => match settings.rate.as_deref() {
+            Some(text) if !result.steps.is_empty() || text.contains("..") => {
+                format!("{} requests/s planned on average", grouped(rate))
+            }
+            _ => format!("{} requests/s planned", grouped(rate)),
+        },
         (None, depth) => format!("depth {}", depth.unwrap_or(1)),
     };
     writeln!(
@@ -74,6 +83,33 @@ fn write_times(out: &mut String, result: &RunResult) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_steps(out: &mut String, result: &RunResult) -> std::fmt::Result {
+    if result.steps.is_empty() {
+        return Ok(());
+    }
+    let names = ["planned/s", "ok/s", "not ok", "p50", "p99", "max"];
+    writeln!(out, "  {:<12}{}", "", names.map(|name| format!("{name:>10}")).concat())?;
+    // In the order of their rates: that in which they were run is in the JSON.
+    let mut steps: Vec<&StepResult> = result.steps.iter().collect();
+    steps.sort_by(|one, two| one.rate_rps.total_cmp(&two.rate_rps));
+    for step in steps {
+        let ok_rps = step.ok as f64 / step.length_s.max(1e-9);
+        let times = &step.latency_us;
+        writeln!(
+            out,
+            "  {:<12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "step",
+            grouped(step.rate_rps),
+            grouped(ok_rps),
+            step.planned - step.ok,
+            time(times.p50),
+            time(times.p99),
+            time(times.max)
+        )?;
+    }
+    Ok(())
+}
+
 fn write_costs(out: &mut String, result: &RunResult) -> std::fmt::Result {
     if let Some(server) = &result.server {
         writeln!(
@@ -103,9 +139,33 @@ fn write_warnings(out: &mut String, result: &RunResult, failed: Option<&str>) ->
     let new = result.warnings.iter().filter(|warning| Some(warning.as_str()) != failed);
     for (at, warning) in new.enumerate() {
         let mark = if result.valid || at > 0 { "note" } else { "INVALID" };
-        writeln!(out, "  {} {warning}", style(format!("{mark}:")).yellow())?;
+        let indent = " ".repeat(mark.len() + 4);
+        let lines = wrapped(warning, COLUMNS - indent.len());
+        writeln!(
+            out,
+            "  {} {}",
+            style(format!("{mark}:")).yellow(),
+            lines.join(&format!("\n{indent}"))
+        )?;
     }
     Ok(())
+}
+
+/// The words of a text in lines of this length.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is a line from the beginning on");
+        if line.is_empty() {
+            word.clone_into(line);
+        } else if line.chars().count() + 1 + word.chars().count() <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 fn row(quantiles: &Quantiles) -> String {
@@ -142,6 +202,12 @@ pub fn mebibytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_wrapped() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a longer_than_that b", 5), ["a", "longer_than_that", "b"]);
+    }
 
     #[test]
     fn figures_are_short() {

@@ -14,8 +14,14 @@ use common::service::{BLOCK_US_MAX, COMPUTE_ROUNDS_MAX, WAIT_US_MAX};
 /// and is then the server's to report; this only bounds the tester's memory.
 pub const ECHO_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The most kinds in one mix: a request remembers its kind in a byte.
-pub const KINDS_MAX: usize = 16;
+/// The most kinds in one mix, each size of a distribution counted: a request remembers its kind in
+/// a byte.
+pub const KINDS_MAX: usize = 256;
+/// In how many sizes a distribution of sizes is sent, each as often as the others: a quantile of
+/// it every three percent. Requests are encoded before the run, and so their sizes must be known.
+const SIZES: usize = 32;
+/// The largest mean or end of a distribution, since all of its sizes are kept encoded.
+const DISTRIBUTION_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What one request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +76,9 @@ impl fmt::Display for Kind {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkError {
     /// No kind that is known.
-    #[error("`{0}` is not echo:BYTES, wait:DURATION, compute:ROUNDS or block:DURATION")]
+    #[error(
+        "`{0}` is not echo:BYTES, echo:LEAST..MOST, echo:~MEAN, wait:DURATION, compute:ROUNDS or block:DURATION"
+    )]
     Kind(String),
     /// The amount is no number, or no duration.
     #[error("`{text}`: {reason}")]
@@ -94,7 +102,7 @@ pub enum WorkError {
     #[error("the weight in `{0}` is not a whole number from 1 to 1000000")]
     Weight(String),
     /// More kinds than a mix may have.
-    #[error("a mix has at most {KINDS_MAX} kinds")]
+    #[error("a mix has at most {KINDS_MAX} kinds, and a distribution of sizes is {SIZES}")]
     TooMany,
 }
 
@@ -134,46 +142,67 @@ impl FromStr for Kind {
     }
 }
 
+/// The sizes of `echo:LEAST..MOST` (each as likely) or `echo:~MEAN` (exponential: small ones are
+/// common, large ones rare), at the middle of every quantile; nothing where it is neither.
+fn sizes(text: &str) -> Option<Result<Vec<usize>, WorkError>> {
+    let amount = text.strip_prefix("echo:")?;
+    let wrong = |reason: String| WorkError::Amount { text: text.to_owned(), reason };
+    let number = |part: &str| {
+        let bytes = part.parse::<u64>().map_err(|error| wrong(error.to_string()))?;
+        if bytes <= DISTRIBUTION_BYTES_MAX {
+            return Ok(bytes as f64);
+        }
+        let (text, most) = (text.to_owned(), DISTRIBUTION_BYTES_MAX);
+        Err(WorkError::Limit { text, least: 0, most })
+    };
+    let quantiles = |size: &dyn Fn(f64) -> f64| {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the bounds
+        let size = |at: usize| size((at as f64 + 0.5) / SIZES as f64).round() as usize;
+        (0..SIZES).map(size).collect()
+    };
+    if let Some((least, most)) = amount.split_once("..") {
+        let both = number(least).and_then(|least| Ok((least, number(most)?)));
+        if matches!(both, Ok((least, most)) if least > most) {
+            return Some(Err(wrong("the least is above the most".to_owned())));
+        }
+        return Some(both.map(|(least, most)| quantiles(&|p| least + p * (most - least))));
+    }
+    let mean = number(amount.strip_prefix('~')?);
+    Some(mean.map(|mean| quantiles(&|p| -mean * (1.0 - p).ln())))
+}
+
 /// One kind or several, each with its weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix {
-    parts: Vec<(Kind, u64)>,
-    weight_total: u64,
+    /// As it was written.
+    text: String,
+    kinds: Vec<Kind>,
+    /// For each kind, the sum of the weights up to its own.
+    weights_summed: Vec<u64>,
 }
 
 impl Mix {
     /// The kinds, in the order in which they were given.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
-        self.parts.iter().map(|(kind, _)| *kind)
+        self.kinds.iter().copied()
     }
 
     /// Which kind, as an index into [`kinds`](Self::kinds), the request `index` of a run with
     /// this `seed` asks for.
     pub fn choose(&self, seed: u64, index: u64) -> usize {
-        if self.parts.len() == 1 {
-            return 0;
-        }
-        let mut at = scramble(seed ^ scramble(index)) % self.weight_total;
-        for (part, (_, weight)) in self.parts.iter().enumerate() {
-            match at.checked_sub(*weight) {
-                Some(rest) => at = rest,
-                None => return part,
+        match self.weights_summed[..] {
+            [.., total] if self.kinds.len() > 1 => {
+                let at = scramble(seed ^ scramble(index)) % total;
+                self.weights_summed.partition_point(|sum| *sum <= at)
             }
+            _ => 0,
         }
-        0 // not reached: `at` began below the sum of the weights
     }
 }
 
 impl fmt::Display for Mix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (kind, weight)) in self.parts.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            match self.parts.len() {
-                1 => write!(f, "{kind}")?,
-                _ => write!(f, "{comma}{kind}={weight}")?,
-            }
-        }
-        Ok(())
+        f.write_str(&self.text)
     }
 }
 
@@ -181,21 +210,33 @@ impl FromStr for Mix {
     type Err = WorkError;
 
     fn from_str(text: &str) -> Result<Self, WorkError> {
-        /// Keeps the sum of the weights far from overflow.
-        const WEIGHT_MAX: u64 = 1_000_000;
-        let part = |part: &str| {
-            let part = part.trim();
-            let Some((kind, weight)) = part.split_once('=') else { return Ok((part.parse()?, 1)) };
-            let weight = weight.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
-            Ok((kind.parse()?, weight.ok_or_else(|| WorkError::Weight(part.to_owned()))?))
-        };
-        let parts = text.split(',').map(part).collect::<Result<Vec<(Kind, u64)>, _>>()?;
-        if parts.len() > KINDS_MAX {
-            return Err(WorkError::TooMany);
+        let mut mix = Self { text: text.to_owned(), kinds: Vec::new(), weights_summed: Vec::new() };
+        let mut sum = 0;
+        for part in text.split(',').map(str::trim) {
+            let (kind, weight) = weighted(part)?;
+            let kinds = match sizes(kind).transpose()? {
+                Some(sizes) => sizes.into_iter().map(|bytes| Kind::Echo { bytes }).collect(),
+                // As many times the weight as a distribution has sizes, so that both count alike.
+                None => vec![kind.parse()?],
+            };
+            let each = weight * (SIZES / kinds.len()) as u64;
+            for kind in kinds {
+                sum += each;
+                mix.kinds.push(kind);
+                mix.weights_summed.push(sum);
+            }
         }
-        let weight_total = parts.iter().map(|(_, weight)| weight).sum();
-        Ok(Self { parts, weight_total })
+        if mix.kinds.len() > KINDS_MAX { Err(WorkError::TooMany) } else { Ok(mix) }
     }
+}
+
+/// A part of a mix and its weight, 1 where none is given.
+fn weighted(part: &str) -> Result<(&str, u64), WorkError> {
+    /// Keeps the sum of the weights far from overflow.
+    const WEIGHT_MAX: u64 = 1_000_000;
+    let Some((kind, weight)) = part.split_once('=') else { return Ok((part, 1)) };
+    let weight = weight.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+    Ok((kind, weight.ok_or_else(|| WorkError::Weight(part.to_owned()))?))
 }
 
 /// Spreads nearby numbers over all 64 bits: the finaliser of `SplitMix64` (Steele, Lea and Flood,
@@ -213,7 +254,8 @@ mod tests {
 
     #[test]
     fn works_are_read_and_written_alike() {
-        for text in ["echo:64", "wait:10ms", "compute:100", "echo:64=90,block:5ms=10"] {
+        for text in ["echo:64", "wait:10ms", "compute:100", "echo:64=90,block:5ms=10", "echo:~512"]
+        {
             assert_eq!(text.parse::<Mix>().unwrap().to_string(), text);
         }
     }
@@ -230,10 +272,36 @@ mod tests {
             ("echo:1=0", "the weight in `echo:1=0`"),
             ("echo:1=x,echo:2", "the weight in `echo:1=x`"),
             ("echo:1,,echo:2", "`` is not echo:BYTES"),
+            ("echo:2..1", "`echo:2..1`: the least is above the most"),
+            ("echo:1..x", "`echo:1..x`: invalid digit"),
+            ("echo:~2000000", "`echo:~2000000` is outside of the limits 0 to 1048576"),
+            (&["echo:1..2"; 9].join(","), "at most 256 kinds"),
         ] {
             let error = text.parse::<Mix>().unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn sizes_have_the_mean_and_the_ends_of_their_distribution() {
+        let sizes = |text: &str| -> Vec<usize> {
+            let bytes = |kind| match kind {
+                Kind::Echo { bytes } => bytes,
+                other => panic!("{other}"),
+            };
+            text.parse::<Mix>().unwrap().kinds().map(bytes).collect()
+        };
+        let mean = |sizes: &[usize]| sizes.iter().sum::<usize>() / sizes.len();
+        let even = sizes("echo:100..1100");
+        assert!(even.is_sorted() && even[0] >= 100 && even[31] <= 1100);
+        assert_eq!(mean(&even), 600);
+        let exponential = sizes("echo:~1000");
+        // The last of the quantiles stands for all that are larger: a little of the mean is lost.
+        assert!((970..=1000).contains(&mean(&exponential)), "{}", mean(&exponential));
+        assert!(exponential[15] < 700 && exponential[31] > 4_000);
+        let mix: Mix = "echo:~1000=30,wait:1ms=70".parse().unwrap();
+        let waits = (0..10_000).filter(|index| mix.choose(1, *index) == SIZES).count();
+        assert!((6_700..7_300).contains(&waits), "{waits}");
     }
 
     #[test]

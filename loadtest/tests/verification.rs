@@ -265,5 +265,5 @@ fn a_file_gets_the_json_and_the_terminal_the_summary() {
     assert_eq!(json["ok"], 100);
     let summary = String::from_utf8(output.stdout).unwrap();
     assert!(summary.contains("100 planned = 100 ok"), "{summary}");
-    assert!(summary.lines().all(|line| line.chars().count() <= 130), "{summary}");
+    assert!(summary.lines().all(|line| line.chars().count() <= 100), "{summary}");
 }

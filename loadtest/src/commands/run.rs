@@ -65,7 +65,8 @@ pub struct RunArgs {
     #[arg(short, long, value_parser = duration, default_value = "0s")]
     pub warmup: Duration,
     /// echo:BYTES, wait:DURATION, compute:ROUNDS, block:DURATION; or a mix with weights, as
-    /// echo:64=90,block:5ms=10
+    /// echo:64=90,block:5ms=10. Sizes may be distributed: echo:64..4096 evenly, echo:~512
+    /// exponentially around that mean
     #[arg(long, default_value = "echo:64")]
     pub work: Mix,
     /// How long an answer may take, from the planned time on
