@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Killed, loadtest};
+use support::{Killed, listening, loadtest, ran};
 
 /// A check that was hindered is made once more, on the slowest machine.
 const SELFCHECK_TIMEOUT: Duration = Duration::from_mins(5);
@@ -123,6 +123,23 @@ fn ctrl_c_ends_it_and_its_children() {
         let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
         assert!(rustix::process::test_kill_process(pid).is_err(), "a child outlived it");
     }
+}
+
+/// Never earlier than its delay; how much later is the machine's affair.
+#[test]
+fn the_server_takes_its_time_and_answers_rightly() {
+    let slow = ["known-server", "--delay", "20ms", "--slow-every", "5", "--slow-delay", "60ms"];
+    let (_server, address) = listening(&slow);
+    let run = ran(&format!("tcp://{address}"), &["-c", "1", "-p", "2", "-n", "10"]);
+    run.adds_up();
+    assert_eq!((run.count("ok"), run.exit_code), (10, Some(0)), "{}", run.stderr);
+    // One at a time: the first waits for its own, each later one also for the one before it.
+    assert!(run.us("latency_us", "p50") >= 39_000.0, "{:#}", run.json);
+    assert!(run.us("latency_us", "max") >= 79_000.0, "{:#}", run.json);
+    let elapsed_s = run.json["elapsed_s"].as_f64().unwrap();
+    assert!(elapsed_s >= 0.279, "8 x 20 ms and 2 x 60 ms, but {elapsed_s} s");
+    let other = ran(&format!("tcp://{address}"), &["-c", "1", "-n", "1", "--work", "wait:1ms"]);
+    assert_eq!(other.error("code_3"), 1, "only an echo has a known time: {:#}", other.json);
 }
 
 #[test]
