@@ -97,3 +97,38 @@ fn manual_pages_have_no_warning() {
     assert!(run.contains("EXAMPLES"), "{run}");
     assert!(run.contains("  loadtest run tcp://127.0.0.1:7004 -c 64 -d 10s"), "{run}");
 }
+
+/// `loadtest/peers/measure.py` beside its own format: a result becomes the table that it describes.
+#[test]
+fn the_table_of_the_peers_is_made_from_a_result() {
+    let row = |client: &str, depth: u64, cpu_us: f64, of_loadtest: Option<f64>| {
+        serde_json::json!({
+            "client": client, "server": "epoll", "depth": depth, "blocks": 4, "noisy_blocks": 1,
+            "cpu_us_per_request": cpu_us, "cpu_us_per_request_min": cpu_us * 0.9,
+            "cpu_us_per_request_max": cpu_us * 1.1, "requests_per_s": 1e5, "busy": 0.5,
+            "of_loadtest": of_loadtest,
+        })
+    };
+    let medians = [
+        row("loadtest, framed", 1, 4.0, None),
+        row("loadtest, framed", 16, 0.5, None),
+        row("wrk", 1, 5.0, Some(1.25)),
+        row("wrk", 16, 2.0, Some(4.0)),
+    ];
+    let result = serde_json::json!({
+        "schema": "quintet/generators/1", "date": "2026-01-31T12:00:00Z", "connections": 50,
+        "machine": { "cpu_model": "a CPU", "cores": 2, "kernel": "6.1" }, "rounds": 4,
+        "versions": { "wrk": "4.1.0" }, "seconds": 2.0, "seed": 1, "medians": medians, "blocks": [],
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), result.to_string()).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/measure.py");
+    let table = said(Command::new("python3").arg(script).arg("--table").arg(file.path()));
+    for line in [
+        "| loadtest, framed | epoll | 4.00 | 10 % | 1 | 0.50 | 0.50 | 10 % | 1 | 0.50 |",
+        "| wrk | epoll | 5.00 | 10 % | 1.25 | 0.50 | 2.00 | 10 % | 4.00 | 0.50 |",
+    ] {
+        assert!(table.lines().any(|found| found == line), "{table}");
+    }
+    assert!(table.contains("wrk 4.1.0") && table.contains("4 of 16 blocks noisy"), "{table}");
+}

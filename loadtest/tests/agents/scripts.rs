@@ -120,7 +120,7 @@ fn over_ssh_two_agents_make_one_result() {
 }
 
 #[test]
-fn over_ssh_what_is_wrong_is_one_line_that_names_the_machine() {
+fn over_ssh_what_is_wrong_is_said_with_the_machine_at_the_end() {
     let machines = Machines::new();
     let (_server, port) = server();
     let url = format!("tcp://127.0.0.1:{port}");
@@ -131,7 +131,8 @@ fn over_ssh_what_is_wrong_is_one_line_that_names_the_machine() {
     ] {
         let output = machines.ssh(&["alpha", host], &url);
         assert_eq!(output.status.code(), Some(1), "{}", both(&output));
-        assert!(both(&output).contains(named), "{}", both(&output));
+        let said = String::from_utf8(output.stderr.clone()).unwrap();
+        assert!(said.lines().last().unwrap().contains(named), "{}", both(&output));
         assert!(!machines.results().join("merged.json").exists(), "a part is missing");
     }
     for arguments in [&[][..], &["results"], &["results", "alpha"], &["results", "--", "url"]] {
