@@ -18,25 +18,22 @@ import datetime
 import json
 import os
 import pathlib
-import platform
 import random
-import re
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from contenders import CLIENTS, CONNECTIONS, DEPTHS, SERVERS, Context, Failure
+from report import machine, medians, table, versions
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = "quintet/generators/1"
 BEGIN, END = "<!-- generators: begin -->", "<!-- generators: end -->"
 PACKAGES = "apt install wrk nghttp2-client redis-tools redis-server nginx-light"
 
-CONNECTIONS = 50  # redis-benchmark's own default
-DEPTHS = [1, 16]
-PAYLOAD = "x" * 64
 # A block in which other processes used more of a core than this is measured again ...
 OTHERS_CORES_MAX = 0.1
 # ... so often at the most: on a machine that is never quiet there is no better one.
@@ -45,21 +42,6 @@ READY_TIMEOUT_S = 10
 CLIENT_TIMEOUT_S = 120
 # Below the ephemeral ports, so that no client's source port is in the way.
 PORTS = range(20_000, 32_000)
-
-
-class Failure(Exception):
-    """One line: what, where, and what to do."""
-
-
-@dataclasses.dataclass
-class Context:
-    """What a command line may depend on."""
-
-    bin_dir: pathlib.Path
-    folder: pathlib.Path
-    seconds: float
-    # Requests per second of redis-benchmark, which knows no duration, by depth.
-    redis_rps: dict
 
 
 @dataclasses.dataclass
@@ -74,146 +56,6 @@ class Server:
         _, _, rest = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")
         fields = rest.split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-# -- servers: one process each -------------------------------------------------------------------
-
-
-def epoll_server(context, port):
-    return [context.bin_dir / "epoll", "--workers=1", f"--listen=127.0.0.1:{port}"]
-
-
-def grpc_server(context, port):
-    return [context.bin_dir / "grpc", "--workers=1", f"--listen=127.0.0.1:{port}"]
-
-
-def redis_server(context, port):
-    flags = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", str(context.folder)]
-    return ["redis-server", "--bind", "127.0.0.1", "--port", str(port), *flags]
-
-
-def nginx_server(context, port):
-    configuration = context.folder / "nginx.conf"
-    configuration.write_text(
-        f"""
-        daemon off; master_process off; pid {context.folder}/nginx.pid;
-        events {{ worker_connections 1024; }}
-        http {{
-            access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
-            server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{PAYLOAD}"; }} }}
-        }}
-        """
-    )
-    return ["nginx", "-e", "stderr", "-p", str(context.folder), "-c", str(configuration)]
-
-
-SERVERS = {
-    "epoll": epoll_server,
-    "grpc": grpc_server,
-    "redis-server": redis_server,
-    "nginx": nginx_server,
-}
-
-# -- clients: a command line, and how many requests its output says were answered ------------------
-
-
-def loadtest_line(context, url, depth):
-    flags = ["--threads=1", f"--connections={CONNECTIONS}", f"--depth={depth}"]
-    length = f"--duration={round(context.seconds * 1000)}ms"
-    work = f"--work=echo:{len(PAYLOAD)}"
-    return [context.bin_dir / "loadtest", "run", url, *flags, length, work, "--json=-"]
-
-
-def loadtest_answered(output):
-    result = json.loads(output)
-    if result["ok"] != result["planned"]:
-        raise Failure(f"loadtest: {result['ok']} of {result['planned']} requests were answered")
-    return result["ok"]
-
-
-def framed(context, port, depth):
-    return loadtest_line(context, f"tcp://127.0.0.1:{port}", depth)
-
-
-def grpc(context, port, depth):
-    return loadtest_line(context, f"grpc://127.0.0.1:{port}", depth)
-
-
-def redis_benchmark(context, port, depth):
-    count = max(1, round(context.redis_rps.get(depth, 50_000) * context.seconds))
-    flags = ["-c", str(CONNECTIONS), "-n", str(count), "-P", str(depth), "--csv"]
-    return ["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), *flags, "ECHO", PAYLOAD]
-
-
-def redis_answered(output):
-    # "test","rps",... and then the figures; the number of requests is the one that was asked for.
-    return None if re.search(r'^"ECHO', output, re.MULTILINE) else 0
-
-
-def wrk(context, port, depth):
-    line = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{max(1, round(context.seconds))}s"]
-    if depth > 1:
-        script = context.folder / f"pipeline-{depth}.lua"
-        script.write_text(
-            "init = function(args)\n"
-            "  local requests = {}\n"
-            f"  for i = 1, {depth} do requests[i] = wrk.format() end\n"
-            "  all = table.concat(requests)\n"
-            "end\n"
-            "request = function() return all end\n"
-        )
-        line += ["-s", script]
-    return [*line, f"http://127.0.0.1:{port}/"]
-
-
-def wrk_answered(output):
-    if wrong := re.search(r"Socket errors:.*|Non-2xx.*", output):
-        raise Failure(f"wrk: {wrong[0]}")
-    found = re.search(r"(\d+) requests in", output)
-    return int(found[1]) if found else 0
-
-
-def h2load(context, port, depth):
-    body = context.folder / "request.bin"
-    # Request { id: 1, echo: PAYLOAD }, behind gRPC's flag byte and length.
-    message = bytes([0x08, 1, 0x52, len(PAYLOAD)]) + PAYLOAD.encode()
-    body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
-    flags = ["-t", "1", "-c", str(CONNECTIONS), "-m", str(depth)]
-    heads = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-    length = ["-D", str(max(1, round(context.seconds)))]
-    url = f"http://127.0.0.1:{port}/quintet.v1.Quintet/Call"
-    return ["h2load", *flags, *length, "-d", str(body), *heads, url]
-
-
-def h2load_answered(output):
-    found = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed", output)
-    # Streams that the end cut off are neither.
-    if not found or int(found[3]) > CONNECTIONS * max(DEPTHS):
-        raise Failure(f"h2load: {found[0] if found else output.strip()[-200:]}")
-    return int(found[2])
-
-
-@dataclasses.dataclass(frozen=True)
-class Client:
-    """Who is measured, over what, and what it is compared with."""
-
-    name: str
-    server: str
-    line: object
-    answered: object
-    # `None`: it is the load tester. Otherwise the load tester's row that stands against it.
-    against: str | None = None
-
-
-CLIENTS = [
-    Client("loadtest, framed", "epoll", framed, loadtest_answered),
-    Client("redis-benchmark", "redis-server", redis_benchmark, redis_answered, "loadtest, framed"),
-    Client("wrk", "nginx", wrk, wrk_answered, "loadtest, framed"),
-    Client("loadtest, gRPC", "grpc", grpc, loadtest_answered),
-    Client("h2load", "grpc", h2load, h2load_answered, "loadtest, gRPC"),
-]
-
-# -- measuring -------------------------------------------------------------------------------------
 
 
 def cores():
@@ -351,111 +193,6 @@ def measure(arguments, context):
     return blocks
 
 
-def medians(blocks):
-    """By client and depth; of quiet blocks, where there are any."""
-    rows = []
-    for client in CLIENTS:
-        for depth in DEPTHS:
-            own = [b for b in blocks if (b["client"], b["depth"]) == (client.name, depth)]
-            quiet = [b for b in own if not b["noisy"]] or own
-            cpu = [b["cpu_us_per_request"] for b in quiet]
-            rows.append(
-                {
-                    "client": client.name,
-                    "server": client.server,
-                    "depth": depth,
-                    "blocks": len(own),
-                    "noisy_blocks": sum(b["noisy"] for b in own),
-                    "cpu_us_per_request": statistics.median(cpu),
-                    "cpu_us_per_request_min": min(cpu),
-                    "cpu_us_per_request_max": max(cpu),
-                    "requests_per_s": statistics.median(b["requests_per_s"] for b in quiet),
-                    "busy": statistics.median(b["busy"] for b in quiet),
-                    "of_loadtest": ratio(blocks, client, depth),
-                }
-            )
-    return rows
-
-
-def ratio(blocks, client, depth):
-    """The median, over rounds, of this client's cost over the load tester's in the same round."""
-    if client.against is None:
-        return None
-    by_round = {(b["client"], b["round"]): b for b in blocks if b["depth"] == depth}
-    pairs = [
-        (block_, by_round[client.against, number])
-        for (name, number), block_ in by_round.items()
-        if name == client.name
-    ]
-    quiet = [pair for pair in pairs if not any(b["noisy"] for b in pair)] or pairs
-    return statistics.median(a["cpu_us_per_request"] / b["cpu_us_per_request"] for a, b in quiet)
-
-
-# -- what is kept ----------------------------------------------------------------------------------
-
-
-def versions(bin_dir):
-    def said(line, pattern):
-        made = subprocess.run(line, capture_output=True, text=True, check=False)
-        found = re.search(pattern, made.stdout + made.stderr)
-        return found[0] if found else "unknown"
-
-    revision = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    return {
-        "loadtest": said([str(bin_dir / "loadtest"), "--version"], r"[\d.]+")
-        + " at "
-        + said(revision, r"\S+"),
-        "wrk": said(["wrk", "--version"], r"wrk [^\s\[]+").removeprefix("wrk "),
-        "h2load": said(["h2load", "--version"], r"[\d.]+\d"),
-        "redis-benchmark": said(["redis-benchmark", "--version"], r"[\d.]+\d"),
-        "nginx": said(["nginx", "-v"], r"[\d.]+\d"),
-    }
-
-
-def machine():
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    return {
-        "cpu_model": cpu[1] if cpu else platform.machine(),
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-    }
-
-
-def table(result):
-    """The Markdown of a result."""
-
-    def cell(row):
-        spread = (row["cpu_us_per_request_max"] - row["cpu_us_per_request_min"]) / 2
-        percent = 100 * spread / row["cpu_us_per_request"]
-        against = f"{row['of_loadtest']:.2f}" if row["of_loadtest"] else "1"
-        return f"{row['cpu_us_per_request']:.2f} | {percent:.0f} % | {against} | {row['busy']:.2f}"
-
-    depths = sorted({row["depth"] for row in result["medians"]})
-    heads = [f"depth {depth}: CPU us | ± | of loadtest | busy" for depth in depths]
-    lines = [f"| client | server | {' | '.join(heads)} |", "|:--|:--|" + "--:|" * 4 * len(depths)]
-    for name in dict.fromkeys(row["client"] for row in result["medians"]):
-        rows = {row["depth"]: row for row in result["medians"] if row["client"] == name}
-        cells = " | ".join(cell(rows[depth]) for depth in depths)
-        lines.append(f"| {name} | {rows[depths[0]]['server']} | {cells} |")
-    host, known = result["machine"], result["versions"]
-    noisy = sum(row["noisy_blocks"] for row in result["medians"])
-    blocks = sum(row["blocks"] for row in result["medians"])
-    lines += [
-        "",
-        "The client's CPU (user and system, from its start to its end) in microseconds per "
-        f"answered request; {result['connections']} connections, one thread, 64 bytes there and "
-        f"back. Medians of {result['rounds']} interleaved blocks of {result['seconds']:g} s, ± "
-        'half of their range; "of loadtest" is the median ratio within a round, above 1 where the '
-        "other one costs more; busy is the share of a core. The client had one core, its server "
-        "another.",
-        "",
-        f"{host['cpu_model']}, {host['cores']} cores, Linux {host['kernel']}; {result['date']}; "
-        + ", ".join(f"{name} {version}" for name, version in known.items())
-        + f"; seed {result['seed']}; {noisy} of {blocks} blocks noisy.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def put_into_readme(text):
     readme = ROOT / "loadtest/README.md"
     whole = readme.read_text()
@@ -490,7 +227,7 @@ def main():
         "schema": SCHEMA,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "machine": machine(),
-        "versions": versions(bin_dir),
+        "versions": versions(ROOT, bin_dir),
         "connections": CONNECTIONS,
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
