@@ -15,7 +15,7 @@ use crate::support::loadtest;
 /// The first run downloads packages.
 const SET_UP_TIMEOUT: Duration = Duration::from_mins(5);
 /// Until all agents have started, on a busy machine.
-const LEAD: Duration = Duration::from_secs(4);
+const LEAD: Duration = Duration::from_secs(6);
 const MANIFESTS: [&str; 3] = ["results.yaml", "agents.yaml", "merge.yaml"];
 
 fn manifest(name: &str) -> PathBuf {

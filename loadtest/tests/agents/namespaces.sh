@@ -34,7 +34,7 @@ read -r said <&3
 echo "$said"
 
 # agent MACHINE NUMBER OF-THE-AGENT
-start=$(($(date +%s) + 4))
+start=$(($(date +%s) + 6))
 agent() {
     ip netns exec "$1" "$loadtest" run "tcp://10.0.$2.1:7004" --rate 500 --duration 2s \
         --connections 4 --agent "$3/2" --start-at "$start" --json "$results/agent-$3.json"

@@ -95,7 +95,7 @@ impl Machines {
             .env("PATH", format!("{}:{path}", self.folder.path().display()))
             .env("LOADTEST", self.folder.path().join("the load tester"))
             .env("FAKE", self.folder.path().join("jobs"))
-            .env("LEAD_S", "4"); // until all agents have started, on a busy machine
+            .env("LEAD_S", "6"); // until all agents have started, on a busy machine
         finished(&mut command, "bash", TIMEOUT)
     }
 
