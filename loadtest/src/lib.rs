@@ -31,6 +31,7 @@ pub mod process;
 pub mod recorder;
 pub mod result;
 pub mod run;
+pub mod selfcheck;
 pub mod share;
 pub mod start;
 pub mod target;

@@ -1,10 +1,13 @@
 //! The command line: one file per command, with its flags and what it does with them.
 
 pub mod compare;
+pub mod completions;
 pub mod floor;
+pub mod man;
 pub mod merge;
 mod progress;
 pub mod run;
+pub mod selfcheck;
 pub mod table;
 pub mod value;
 
@@ -12,7 +15,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::share::Interrupt;
@@ -44,8 +47,17 @@ pub enum Command {
     Floor(floor::FloorArgs),
     /// Make one result of those of several machines that shared a schedule
     Merge(merge::MergeArgs),
+    /// Show on this machine that the figures are right: predicted beside measured
+    Selfcheck(selfcheck::SelfcheckArgs),
+    /// Serve with known delays, for the self-check
+    #[command(hide = true, name = crate::selfcheck::SERVER_COMMAND)]
+    KnownServer(selfcheck::KnownServerArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
+    /// Print what a shell needs to complete this program's commands and flags
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(man::ManArgs),
 }
 
 impl Command {
@@ -59,9 +71,23 @@ impl Command {
             Self::Compare(args) => compare::execute(args),
             Self::Floor(args) => floor::execute(args),
             Self::Merge(args) => merge::execute(args),
+            Self::Selfcheck(args) => selfcheck::execute(args),
+            Self::KnownServer(args) => selfcheck::serve_known(args),
             Self::Table(args) => table::execute(args),
+            Self::Completions(args) => completions::execute(args),
+            Self::Man(args) => man::execute(args),
         }
     }
+}
+
+/// The command line without what is hidden: for manual pages and completions.
+fn shown() -> clap::Command {
+    let all = Cli::command();
+    let commands = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let commands = commands.collect::<Vec<_>>();
+    let about = all.get_about().cloned().unwrap_or_default();
+    let program = clap::Command::new("loadtest").version(env!("CARGO_PKG_VERSION")).about(about);
+    program.disable_help_subcommand(true).subcommands(commands)
 }
 
 /// The first signal ends what is under way early, the second ends the program.
@@ -90,7 +116,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

@@ -6,7 +6,7 @@
 
 pub mod gate;
 pub mod idle;
-mod progress;
+pub(crate) mod progress;
 pub mod report;
 pub mod scenario;
 pub mod table;

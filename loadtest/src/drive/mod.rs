@@ -300,7 +300,7 @@ impl<W: Wire> Loop<W> {
 }
 
 /// Nanoseconds as the kernel takes them.
-fn timespec(ns: u64) -> Timespec {
+pub(crate) fn timespec(ns: u64) -> Timespec {
     const SECOND: u64 = 1_000_000_000;
     Timespec {
         tv_sec: i64::try_from(ns / SECOND).unwrap_or(i64::MAX),

@@ -55,7 +55,7 @@ impl<W: Wire> Loop<W> {
                 return;
             }
             *outstanding -= 1;
-            settle(recorder, verdict, now_ns);
+            settle(recorder, verdict, now_ns, share.timeout_ns);
             if let Err(kind) = verdict.answer
                 && kind.is_wrong_answer()
                 && failure.is_none()
@@ -143,9 +143,13 @@ impl<W: Wire> Loop<W> {
     }
 }
 
-fn settle(recorder: &mut Recorder, verdict: Verdict, now_ns: u64) {
+fn settle(recorder: &mut Recorder, verdict: Verdict, now_ns: u64, timeout_ns: u64) {
     if let Some(moments) = verdict.awaited.moments(now_ns) {
         match verdict.answer {
+            // It came before the next look at timeouts, but too late all the same.
+            _ if verdict.awaited.is_late(now_ns, timeout_ns) => {
+                recorder.timed_out(moments, timeout_ns);
+            }
             Ok(()) => recorder.ok(moments),
             Err(kind) => recorder.error(kind, moments.planned_ns, now_ns),
         }

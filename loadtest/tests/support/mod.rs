@@ -34,8 +34,14 @@ impl Killed {
 
     /// Its output, once it ended by itself.
     #[track_caller]
-    pub(crate) fn output(mut self) -> Output {
-        let deadline = Instant::now() + RUN_TIMEOUT;
+    pub(crate) fn output(self) -> Output {
+        self.output_within(RUN_TIMEOUT)
+    }
+
+    /// The same of a program that may take longer.
+    #[track_caller]
+    pub(crate) fn output_within(mut self, timeout: Duration) -> Output {
+        let deadline = Instant::now() + timeout;
         // Small enough outputs for a pipe, so that reading may wait until the end.
         while self.0.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "it did not end in time");
@@ -50,17 +56,16 @@ impl Killed {
 
 /// A floor, and the address that it listens on.
 pub(crate) fn floor(flags: &[&str]) -> (Killed, String) {
-    let mut child = loadtest()
-        .args(["floor", "--listen", "127.0.0.1:0"])
-        .args(flags)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Killed)
-        .unwrap();
+    listening(&[&["floor", "--listen", "127.0.0.1:0"], flags].concat())
+}
+
+/// A command that says where it listens, and the address.
+pub(crate) fn listening(command: &[&str]) -> (Killed, String) {
+    let mut child = loadtest().args(command).stdout(Stdio::piped()).spawn().map(Killed).unwrap();
     let mut line = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("floor listening on ").unwrap().to_owned();
-    (child, address)
+    let (_, address) = line.trim().split_once(" listening on ").unwrap();
+    (child, address.to_owned())
 }
 
 /// `loadtest run URL --json - FLAGS`, started.

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+"""What a request costs the load generator: loadtest beside wrk, h2load and redis-benchmark.
+
+Each client gets one thread, 50 connections and the server it is made for, all in one interleaved
+run; what counts is its CPU time (user and system, getrusage) over the requests that were answered.
+
+    cargo build --release --package loadtest --package servers
+    python3 loadtest/peers/measure.py
+
+writes results/generators.json and the table in loadtest/README.md. Needs Linux, and of Debian
+wrk, nghttp2-client, redis-tools, redis-server and nginx-light.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from contenders import CLIENTS, CONNECTIONS, DEPTHS, SERVERS, Context, Failure
+from report import machine, medians, table, versions
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCHEMA = "quintet/generators/1"
+BEGIN, END = "<!-- generators: begin -->", "<!-- generators: end -->"
+PACKAGES = "apt install wrk nghttp2-client redis-tools redis-server nginx-light"
+
+# A block in which other processes used more of a core than this is measured again ...
+OTHERS_CORES_MAX = 0.1
+# ... so often at the most: on a machine that is never quiet there is no better one.
+REPEATS_MAX = 3
+READY_TIMEOUT_S = 10
+CLIENT_TIMEOUT_S = 120
+# Below the ephemeral ports, so that no client's source port is in the way.
+PORTS = range(20_000, 32_000)
+
+
+@dataclasses.dataclass
+class Server:
+    """A process that listens."""
+
+    process: subprocess.Popen
+    port: int
+
+    def cpu_s(self):
+        # After the name in parentheses, user and system time of all threads are 12th and 13th.
+        _, _, rest = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")
+        fields = rest.split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cores():
+    """The server's, and the client's; the same for all where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+def spawn(line, core, output):
+    command = [str(word) for word in line]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+    except OSError as error:
+        raise Failure(f"cannot start {command[0]}: {error}; build it, or: {PACKAGES}") from error
+
+
+@contextlib.contextmanager
+def serving(name, context):
+    with tempfile.TemporaryFile() as output:
+        port = free_port()
+        process = spawn(SERVERS[name](context, port), cores()[0], output)
+        try:
+            await_ready(name, process, port, output)
+            yield Server(process, port)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def free_port():
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Failure(f"no free port between {PORTS.start} and {PORTS.stop} of 127.0.0.1")
+
+
+def await_ready(name, process, port, output):
+    give_up_at = time.monotonic() + READY_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < give_up_at:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    output.seek(0)
+    said = output.read().decode(errors="replace").strip()[-300:]
+    raise Failure(f"{name} does not listen: {said}")
+
+
+def machine_busy_s():
+    line = pathlib.Path("/proc/stat").read_text().splitlines()[0]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def block(client, depth, server, context):
+    """One run of one client: its CPU time over its requests, and what else the machine did."""
+    line = client.line(context, server.port, depth)
+    before = machine_busy_s() - server.cpu_s()
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as file:
+        process = spawn(line, cores()[1], file)
+        status, usage = awaited(client, process, began)
+        wall_s = time.monotonic() - began
+        file.seek(0)
+        output = file.read().decode(errors="replace")
+    if status != 0:
+        raise Failure(f"{client.name} failed ({status}): {output.strip()[-300:]}")
+    cpu_s = usage.ru_utime + usage.ru_stime
+    others_s = machine_busy_s() - server.cpu_s() - before - cpu_s
+    requests = client.answered(output)
+    if requests is None:
+        requests = int(line[line.index("-n") + 1])
+    if requests <= 0:
+        raise Failure(f"{client.name} had no answer: {output.strip()[-300:]}")
+    return {
+        "client": client.name,
+        "depth": depth,
+        "requests": requests,
+        "user_s": usage.ru_utime,
+        "system_s": usage.ru_stime,
+        "cpu_us_per_request": cpu_s * 1e6 / requests,
+        "requests_per_s": requests / wall_s,
+        "busy": cpu_s / wall_s,
+        "others_cores": max(0.0, others_s / wall_s),
+    }
+
+
+def awaited(client, process, began):
+    """Waits with the child's own resource usage, which `Popen.wait` does not give."""
+    while time.monotonic() < began + CLIENT_TIMEOUT_S:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, usage
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    raise Failure(f"{client.name} did not end within {CLIENT_TIMEOUT_S} s")
+
+
+def measure(arguments, context):
+    """All blocks: every second round is the mirror of the one before, so that drift cancels."""
+    pairs = [(client, depth) for client in CLIENTS for depth in DEPTHS]
+    blocks = []
+    with contextlib.ExitStack() as stack:
+        servers = {name: stack.enter_context(serving(name, context)) for name in SERVERS}
+        redis = CLIENTS[1]
+        for depth in DEPTHS:
+            probe = block(redis, depth, servers[redis.server], context)
+            context.redis_rps[depth] = probe["requests_per_s"]
+        shuffle = random.Random(arguments.seed)
+        for number in range(arguments.rounds):
+            if number % 2 == 0:
+                shuffle.shuffle(pairs)
+            else:
+                pairs.reverse()
+            for client, depth in pairs:
+                for _ in range(REPEATS_MAX + 1):
+                    made = block(client, depth, servers[client.server], context)
+                    made |= {"round": number, "noisy": made["others_cores"] > OTHERS_CORES_MAX}
+                    if not made["noisy"]:
+                        break
+                blocks.append(made)
+                print(
+                    f"round {number + 1}/{arguments.rounds}: {client.name}, depth {depth}: "
+                    f"{made['cpu_us_per_request']:.2f} us{', noisy' if made['noisy'] else ''}",
+                    file=sys.stderr,
+                )
+    return blocks
+
+
+def put_into_readme(text):
+    readme = ROOT / "loadtest/README.md"
+    whole = readme.read_text()
+    if BEGIN not in whole or END not in whole:
+        raise Failure(f"{readme} has no {BEGIN} and {END}: the table is not put in")
+    head, rest = whole.split(BEGIN, 1)
+    readme.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=8, help="blocks of each (default: 8)")
+    parser.add_argument("--seconds", type=float, default=2, help="of a block (default: 2)")
+    parser.add_argument("--seed", type=int, default=1, help="decides the order (default: 1)")
+    parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target/release")
+    parser.add_argument("--output", type=pathlib.Path, help="write the JSON there, and no README")
+    parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.seconds < 1:
+        parser.error("--rounds and --seconds must be at least 1: wrk and h2load know no less")
+    if arguments.table:
+        sys.stdout.write(table(json.loads(arguments.table.read_text())))
+        return
+    for program in ["wrk", "h2load", "redis-benchmark", "redis-server", "nginx"]:
+        if not shutil.which(program):
+            raise Failure(f"{program} is not on the PATH; {PACKAGES}")
+    with tempfile.TemporaryDirectory() as folder:
+        bin_dir = arguments.bin_dir.resolve()
+        context = Context(bin_dir, pathlib.Path(folder), arguments.seconds, {})
+        blocks = measure(arguments, context)
+    result = {
+        "schema": SCHEMA,
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "machine": machine(),
+        "versions": versions(ROOT, bin_dir),
+        "connections": CONNECTIONS,
+        "rounds": arguments.rounds,
+        "seconds": arguments.seconds,
+        "seed": arguments.seed,
+        "medians": medians(blocks),
+        "blocks": blocks,
+    }
+    output = arguments.output or ROOT / "results/generators.json"
+    output.write_text(json.dumps(result, indent=2) + "\n")
+    sys.stdout.write(table(result))
+    if not arguments.output:
+        put_into_readme(table(result))
+    print(f"results: {output}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failure as failure:
+        sys.exit(f"measure.py: {failure}")
