@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::connect::connect_all;
-use crate::cost::Sample;
+use crate::cost::Memory;
 use crate::process::{Contender, Launch, ProcessError, Server};
 use crate::target::Protocol;
 
@@ -32,7 +32,7 @@ pub fn bytes_per_connection(
     launch: &Launch,
 ) -> Result<Option<f64>, ProcessError> {
     let server = Server::start(contender, launch)?;
-    let memory = || Sample::of(server.pid()).ok().map(|sample| sample.rss_anon_bytes());
+    let memory = || Memory::of(server.pid()).ok().map(|memory| memory.rss_anon_bytes);
     let before = memory();
     let Ok(streams) = connect_all(server.target.address, CONNECTIONS, CONNECT_TIMEOUT) else {
         return Ok(None);
