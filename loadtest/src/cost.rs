@@ -243,6 +243,12 @@ pub fn kernel_slab_bytes() -> Option<u64> {
     procfs::Meminfo::current().ok().map(|memory| memory.slab)
 }
 
+/// Kernel stacks of all threads of the whole machine, in bytes: 16 KiB a thread on most.
+pub fn kernel_stack_bytes() -> Option<u64> {
+    use procfs::Current;
+    procfs::Meminfo::current().ok()?.kernel_stack
+}
+
 /// Seconds that all cores together were busy since the machine started.
 ///
 /// # Errors

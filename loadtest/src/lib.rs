@@ -15,14 +15,17 @@
 //! runs, servers and scenarios together; [`floor`] is what they are all measured against.
 
 pub mod audit;
+pub mod client;
 pub mod commands;
 pub mod compare;
 pub mod connect;
 pub mod cost;
+pub mod descriptors;
 pub mod environment;
 pub mod floor;
 pub mod framed;
 pub mod grpc;
+pub mod memory;
 pub mod pace;
 pub mod plan;
 pub mod process;
@@ -30,9 +33,11 @@ pub mod recorder;
 pub mod result;
 pub mod run;
 pub mod share;
+pub mod statistics;
 pub mod target;
 pub mod template;
 pub mod terminal;
 pub mod timer;
+pub mod verify;
 pub mod windows;
 pub mod work;

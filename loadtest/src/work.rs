@@ -141,6 +141,12 @@ pub struct Mix {
     weight_total: u64,
 }
 
+impl From<Kind> for Mix {
+    fn from(kind: Kind) -> Self {
+        Self { parts: vec![(kind, 1)], weight_total: 1 }
+    }
+}
+
 impl Mix {
     /// The kinds, in the order in which they were given.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {

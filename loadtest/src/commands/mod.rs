@@ -2,9 +2,11 @@
 
 pub mod compare;
 pub mod floor;
+pub mod memory;
 pub mod run;
 pub mod table;
 pub mod value;
+pub mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -40,6 +42,10 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
+    /// Measure what an idle connection and an active one cost in memory
+    Memory(memory::MemoryArgs),
+    /// Check that a server keeps the contract, also with hostile clients
+    Verify(verify::VerifyArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
 }
@@ -54,6 +60,8 @@ impl Command {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
             Self::Floor(args) => floor::execute(args),
+            Self::Memory(args) => memory::execute(args),
+            Self::Verify(args) => verify::execute(args),
             Self::Table(args) => table::execute(args),
         }
     }
