@@ -12,8 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::audit::audit;
+use crate::background::{Background, BackgroundError};
 use crate::connect::{ConnectError, connect_all};
 use crate::cost::{CostError, Sample, machine_busy_s};
+use crate::descriptors::{self, DescriptorError};
 use crate::plan::{Clock, Planner, Schedule, Stop, nanoseconds};
 use crate::recorder::ErrorKind;
 use crate::result::{ClientCost, Quantiles, RUN_SCHEMA, RunResult, Settings};
@@ -49,6 +51,10 @@ pub struct RunConfig {
     pub seed: u64,
     /// Whose costs to measure.
     pub server_pid: Option<i32>,
+    /// Silent connections beside those of the load.
+    pub background_idle: usize,
+    /// Clients beside the load that ask for much and read it slowly.
+    pub slow_readers: usize,
 }
 
 /// What a run found, and what went wrong in it.
@@ -66,6 +72,9 @@ pub enum RunError {
     /// The process of `--server-pid` cannot be looked at.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// There are more connections than this process may have open files.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
     /// The system refused a thread, or epoll.
     #[error("cannot run the load threads: {0}")]
     System(#[from] io::Error),
@@ -86,8 +95,14 @@ enum Held {
 /// # Errors
 /// Where nothing could be measured. A server that fails is no error: see [`Finished::failure`].
 pub fn run(config: &RunConfig, interrupt: &Interrupt) -> Result<Finished, RunError> {
-    let mut before = Edge::look(config.server_pid)?;
     let count = config.connections.get();
+    descriptors::check(count + config.background_idle + config.slow_readers)?;
+    let background = match background(config) {
+        Ok(background) => background,
+        Err(BackgroundError::Connect(error)) => return Ok(unreachable(config, &error)),
+        Err(BackgroundError::System(error)) => return Err(error.into()),
+    };
+    let mut before = Edge::look(config.server_pid)?;
     let streams = match connect_all(config.target.address, count, config.timeout) {
         Ok(streams) => streams,
         Err(error) => return Ok(unreachable(config, &error)),
@@ -129,7 +144,20 @@ pub fn run(config: &RunConfig, interrupt: &Interrupt) -> Result<Finished, RunErr
     for worker in workers {
         worker.join().map_err(|_| RunError::Panicked)?;
     }
-    Ok(finish(config, &report, (threads, clock), (&before, after.as_ref())))
+    let mut finished = finish(config, &report, (threads, clock), (&before, after.as_ref()));
+    finished.result.background = background.map(Background::finish);
+    if let Some(warning) = finished.result.background.and_then(|background| background.warning()) {
+        finished.result.warnings.push(warning);
+    }
+    Ok(finished)
+}
+
+/// What else the server has to bear, where anything was asked for. It is there before the load's
+/// connections are, and after them.
+fn background(config: &RunConfig) -> Result<Option<Background>, BackgroundError> {
+    let RunConfig { target, background_idle, slow_readers, timeout, .. } = config;
+    let any = background_idle + slow_readers > 0;
+    any.then(|| Background::open(*target, *background_idle, *slow_readers, *timeout)).transpose()
 }
 
 fn drive(share: Share, streams: Vec<TcpStream>) -> io::Result<(Report, Held)> {
@@ -325,6 +353,7 @@ fn empty(config: &RunConfig) -> RunResult {
         windows: Vec::new(),
         steps: Vec::new(),
         histograms: None,
+        background: None,
         environment: None,
         command: Vec::new(),
         valid: false,

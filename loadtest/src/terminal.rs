@@ -87,6 +87,16 @@ fn write_costs(out: &mut String, result: &RunResult) -> std::fmt::Result {
         result.client.threads,
         result.client.busy * 100.0
     )?;
+    if let Some(background) = &result.background {
+        writeln!(
+            out,
+            "  {:<12} {} idle connections; {} slow readers, which read {} MiB",
+            "background",
+            background.idle,
+            background.slow_readers,
+            mebibytes(background.slow_reader_bytes_read)
+        )?;
+    }
     Ok(())
 }
 

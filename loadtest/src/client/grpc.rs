@@ -4,6 +4,7 @@
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). Whoever uses it bounds the
 //! time.
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpStream};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, RecvStream, SendStream};
 use http::{HeaderValue, Method, header};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// One byte for compression, four for the length.
 pub const PREFIX_BYTES: usize = 5;
@@ -19,6 +21,10 @@ pub const PREFIX_BYTES: usize = 5;
 pub const CALL: &str = "/quintet.v1.Quintet/Call";
 /// The method that streams.
 pub const CONVERSE: &str = "/quintet.v1.Quintet/Converse";
+/// What an HTTP/2 client says first (RFC 9113, 3.4), with empty settings.
+pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// What it says to the server's settings: an empty frame of that kind with the flag ACK (6.5).
+pub const HTTP2_ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
 /// The code of a call whose status is missing or makes no sense: UNKNOWN.
 const CODE_UNKNOWN: u32 = 2;
 
@@ -34,11 +40,18 @@ pub struct Grpc {
 #[derive(Debug)]
 pub struct Call {
     /// Where the request's messages go.
-    pub body: SendStream<Bytes>,
-    response: ResponseFuture,
-    /// Held, so that the stream stays open.
-    rest: Option<RecvStream>,
+    pub requests: Requests,
+    /// Where the answer comes from.
+    pub answers: Answers,
 }
+
+/// The sending side of a call.
+#[derive(Debug)]
+pub struct Requests(SendStream<Bytes>);
+
+/// The receiving side of a call.
+#[derive(Debug)]
+pub struct Answers(ResponseFuture);
 
 /// What came of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,9 +81,19 @@ impl Grpc {
         let words = |error: std::io::Error| error.to_string();
         let address = stream.peer_addr().map_err(words)?;
         stream.set_nonblocking(true).map_err(words)?;
-        let stream = tokio::net::TcpStream::from_std(stream).map_err(words)?;
+        Self::over_io(tokio::net::TcpStream::from_std(stream).map_err(words)?, address).await
+    }
+
+    /// The same over anything that carries bytes to `address` and back.
+    ///
+    /// # Errors
+    /// In words.
+    pub async fn over_io(
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+    ) -> Result<Self, String> {
         let (client, mut connection) =
-            Builder::new().handshake(stream).await.map_err(|error| error.to_string())?;
+            Builder::new().handshake(io).await.map_err(|error| error.to_string())?;
         let pings = connection.ping_pong();
         // How it ended is told to the calls that it had.
         let driver = tokio::spawn(async move { drop(connection.await) }).abort_handle();
@@ -110,7 +133,7 @@ impl Grpc {
             .body(())
             .map_err(|error| error.to_string())?;
         let (response, body) = client.send_request(request, false).map_err(words)?;
-        Ok(Call { body, response, rest: None })
+        Ok(Call { requests: Requests(body), answers: Answers(response) })
     }
 
     /// A whole call: one message there, and what comes back.
@@ -119,8 +142,8 @@ impl Grpc {
     /// In words, if there is no status.
     pub async fn call(&self, path: &str, message: Bytes) -> Result<Outcome, String> {
         let mut call = self.begin(path).await?;
-        call.body.send_data(message, true).map_err(|error| error.to_string())?;
-        call.outcome().await
+        call.requests.queue(message, true)?;
+        call.answers.outcome().await
     }
 
     /// A unary call of a request, and its response: that of the contract where the status is OK,
@@ -147,18 +170,59 @@ impl Drop for Grpc {
     }
 }
 
-impl Call {
-    /// Waits for the first part of the answer, and lets the rest come. [`outcome`](Self::outcome)
-    /// has no meaning after it.
+impl Requests {
+    /// Leaves bytes to the connection, which sends them when flow control lets it; `end` says that
+    /// they are the last.
+    ///
+    /// # Errors
+    /// In words, if the call is over.
+    pub fn queue(&mut self, bytes: Bytes, end: bool) -> Result<(), String> {
+        self.0.send_data(bytes, end).map_err(|error| error.to_string())
+    }
+
+    /// Waits until flow control lets the bytes through.
+    ///
+    /// # Errors
+    /// In words, if the call is over.
+    pub async fn send(&mut self, mut bytes: Bytes) -> Result<(), String> {
+        while !bytes.is_empty() {
+            self.0.reserve_capacity(bytes.len());
+            let room = poll_fn(|task| self.0.poll_capacity(task)).await;
+            let room = room.ok_or("the call is over")?.map_err(|error| error.to_string())?;
+            self.queue(bytes.split_to(room.min(bytes.len())), false)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the call up.
+    pub fn reset(mut self) {
+        self.0.send_reset(h2::Reason::CANCEL);
+    }
+}
+
+impl Answers {
+    /// Waits for the first part of the answer; the rest comes to nobody until it is dropped.
     ///
     /// # Errors
     /// In words, if there is none.
-    pub async fn begun(&mut self) -> Result<(), String> {
-        let response = (&mut self.response).await.map_err(|error| error.to_string())?;
-        let mut body = response.into_body();
+    pub async fn begun(self) -> Result<RecvStream, String> {
+        let mut body = self.0.await.map_err(|error| error.to_string())?.into_body();
         let first = body.data().await.ok_or("the call ended without an answer")?;
-        self.rest = Some(body);
-        first.map(drop).map_err(|error| error.to_string())
+        first.map(|_| body).map_err(|error| error.to_string())
+    }
+
+    /// Takes the answer as it comes, and forgets it.
+    ///
+    /// # Errors
+    /// In words, if it breaks off.
+    pub async fn ignore(self) -> Result<(), String> {
+        let mut body = self.0.await.map_err(|error| error.to_string())?.into_body();
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk.map_err(|error| error.to_string())?;
+            // Fails only where the stream is gone, which the next read says.
+            let _ = body.flow_control().release_capacity(chunk.len());
+        }
+        Ok(())
     }
 
     /// Waits for the end of the call.
@@ -167,7 +231,7 @@ impl Call {
     /// In words, if it ends without a status.
     pub async fn outcome(self) -> Result<Outcome, String> {
         let words = |error: h2::Error| error.to_string();
-        let (head, mut body) = self.response.await.map_err(words)?.into_parts();
+        let (head, mut body) = self.0.await.map_err(words)?.into_parts();
         let mut bytes = BytesMut::new();
         while let Some(chunk) = body.data().await {
             let chunk = chunk.map_err(words)?;

@@ -303,6 +303,8 @@ impl<'a> Comparing<'a> {
             timeout: TIMEOUT,
             seed: self.result.flags.seed,
             server_pid: Some(server.pid()),
+            background_idle: 0,
+            slow_readers: 0,
         };
         let run = run(&config, self.interrupt)?.result;
         let calls = server

@@ -133,7 +133,7 @@ impl Crowd {
                         let begun = grpc.begin(CALL).await?;
                         let begun = call.insert(begun);
                         let message = Bytes::from(written(last, 0));
-                        begun.body.send_data(message, true).map_err(|error| error.to_string())?;
+                        begun.requests.queue(message, true)?;
                     }
                     Ok(())
                 };

@@ -20,12 +20,12 @@ const OPENED: usize = 500;
 /// Says something and hears it come back.
 type Talk<'a> = Box<dyn FnMut(u64) -> Result<(), Fault> + Send + 'a>;
 
-/// Carries out `harm` while a bystander echoes, and lets a newcomer echo after it. The harm's own
-/// fault comes first.
-pub(super) fn beside(
+/// Carries out `harm` while a bystander echoes, and lets a newcomer echo after it. What the harm
+/// leaves behind stays until both are content. The harm's own fault comes first.
+pub(super) fn beside<T>(
     scene: &Scene<'_>,
-    harm: impl FnOnce() -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    harm: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, Fault> {
     let mut talk = talk(scene).map_err(|fault| fault.at("before anything happened"))?;
     talk(0).map_err(|fault| fault.at("before anything happened"))?;
     let (harmed, said) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -46,12 +46,13 @@ pub(super) fn beside(
         harmed.store(true, Ordering::Release);
         (done, bystander.join())
     });
-    done?;
+    let left_behind = done?;
     let echo = said.load(Ordering::Relaxed);
     bystander
         .unwrap_or_else(|_| Err("it panicked".into()))
         .map_err(|fault| fault.at(&format!("a bystander was disturbed at echo {echo}")))?;
-    newcomer(scene).map_err(|fault| fault.at("a newcomer"))
+    newcomer(scene).map_err(|fault| fault.at("a newcomer"))?;
+    Ok(left_behind)
 }
 
 fn newcomer(scene: &Scene<'_>) -> Result<(), Fault> {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::bystander::beside;
-use super::scene::{Fault, HTTP1, HTTP2, STEP_TIMEOUT, Scene, echo, expect, tls_hello};
+use super::scene::{Fault, HTTP1, STEP_TIMEOUT, Scene, echo, expect, tls_hello};
 use crate::client::framed::{Framed, framed, is_reset};
+use crate::client::grpc::HTTP2_PREFACE;
 
 /// Clients that leave by a reset.
 const RESETS: usize = 200;
@@ -26,7 +27,7 @@ const SILENT: usize = 20;
 
 /// What other protocols begin with; as a length, each is far above the limit.
 pub(super) fn foreign_bytes(scene: &Scene<'_>) -> Result<(), Fault> {
-    for (name, bytes) in [("HTTP/1", HTTP1), ("HTTP/2", HTTP2), ("TLS", &tls_hello())] {
+    for (name, bytes) in [("HTTP/1", HTTP1), ("HTTP/2", HTTP2_PREFACE), ("TLS", &tls_hello())] {
         let mut client = scene.connect()?;
         client.send_bytes(bytes)?;
         error_or_end(&mut client).map_err(|fault| fault.at(name))?;
@@ -77,7 +78,7 @@ pub(super) fn reset_in_reply(scene: &Scene<'_>) -> Result<(), Fault> {
     })
 }
 
-/// Until nothing more goes in.
+/// Until nothing more goes in; and then it stays as it is.
 pub(super) fn never_reads(scene: &Scene<'_>) -> Result<(), Fault> {
     let payload = vec![7; UNREAD_BYTES];
     let bytes = framed(&[echo(1, &payload)]);
@@ -86,34 +87,34 @@ pub(super) fn never_reads(scene: &Scene<'_>) -> Result<(), Fault> {
         let socket = SockRef::from(client.stream());
         socket.set_recv_buffer_size(SMALL_BUFFER_BYTES)?;
         socket.set_write_timeout(Some(FULL_AFTER))?;
-        let (mut sent, mut writer) = (0, client.stream());
+        let mut sent = 0;
         while sent < NEVER_READ_BYTES_MAX && !scene.patience.is_over() {
-            match writer.write(&bytes[sent % bytes.len()..]) {
+            match client.stream().write(&bytes[sent % bytes.len()..]) {
                 Ok(more) => sent += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(client),
                 // To give such a client up is a way to be undisturbed too.
-                Err(error) if is_reset(&error) => return Ok(()),
+                Err(error) if is_reset(&error) => return Ok(client),
                 Err(error) => return Err(error.into()),
             }
         }
         let mebibytes = sent >> 20;
         Err(format!("it took {mebibytes} MiB of requests whose answers nobody reads").into())
-    })
+    })?;
+    Ok(())
 }
 
 /// Frames that are begun; in the end they are whole, and answered.
 pub(super) fn silence(scene: &Scene<'_>) -> Result<(), Fault> {
     let bytes = framed(&[echo(1, b"late but whole")]);
     let (first, rest) = bytes.split_at(bytes.len() / 2);
-    let mut silent = Vec::new();
-    beside(scene, || {
-        for _ in 0..SILENT {
+    let mut silent = beside(scene, || {
+        let begin = |_| {
             let mut client = scene.connect()?;
             client.send_bytes(first)?;
-            silent.push(client);
-        }
-        Ok(())
+            Ok(client)
+        };
+        (0..SILENT).map(begin).collect::<Result<Vec<_>, Fault>>()
     })?;
     for client in &mut silent {
         client.set_patience(scene.patience.at_most(STEP_TIMEOUT));

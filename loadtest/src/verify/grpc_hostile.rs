@@ -1,19 +1,17 @@
 //! Clients that a gRPC server did not hope for: what they do costs nobody else anything.
 
-use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::Work;
 use socket2::SockRef;
 use tokio::time::timeout;
 
 use super::bystander::beside;
-use super::scene::{Fault, HTTP1, HTTP2, STEP_TIMEOUT, Scene, echo, expect, request, tls_hello};
+use super::scene::{Fault, HTTP1, STEP_TIMEOUT, Scene, echo, expect, request, tls_hello};
 use crate::client::framed::{framed, is_reset};
-use crate::client::grpc::{CALL, CONVERSE, Grpc, message};
+use crate::client::grpc::{CALL, CONVERSE, Call, Grpc, HTTP2_PREFACE, message};
 
 /// Streams, or clients, that end by a reset.
 const RESETS: usize = 200;
@@ -57,15 +55,12 @@ pub(super) fn reset_streams(scene: &Scene<'_>) -> Result<(), Fault> {
         scene.block_on(async {
             let grpc = Grpc::connect(scene.target.address).await?;
             for id in 0..RESETS as u64 {
-                let mut call = grpc.begin(CONVERSE).await?;
-                let waits = request(id, Work::WaitUs(20_000));
-                let send = |call: &mut h2::SendStream<Bytes>, message| {
-                    call.send_data(message, false).map_err(|error| error.to_string())
-                };
-                send(&mut call.body, message(&echo(id, b"first")))?;
-                call.begun().await?;
-                send(&mut call.body, message(&waits))?;
-                call.body.send_reset(h2::Reason::CANCEL);
+                let Call { mut requests, answers } = grpc.begin(CONVERSE).await?;
+                requests.queue(message(&echo(id, b"first")), false)?;
+                let rest = answers.begun().await?;
+                requests.queue(message(&request(id, Work::WaitUs(20_000))), false)?;
+                requests.reset();
+                drop(rest);
             }
             let answer = grpc.ask(&echo(1, b"the connection")).await?;
             expect(&answer, 1, 0, b"the connection")
@@ -85,8 +80,7 @@ pub(super) fn reset_in_call(scene: &Scene<'_>) -> Result<(), Fault> {
                 let grpc = Grpc::over(stream).await?;
                 for (message, end) in [(&waits, true), (&half, false)] {
                     let mut call = grpc.begin(CALL).await?;
-                    let sent = call.body.send_data(message.clone(), end);
-                    sent.map_err(|error| error.to_string())?;
+                    call.requests.queue(message.clone(), end)?;
                     tokio::task::yield_now().await; // the connection's own task sends it
                 }
                 drop(grpc);
@@ -96,47 +90,43 @@ pub(super) fn reset_in_call(scene: &Scene<'_>) -> Result<(), Fault> {
     })
 }
 
-/// Until flow control gives no more room.
+/// Until flow control gives no more room; and then it stays as it is.
 pub(super) fn never_reads(scene: &Scene<'_>) -> Result<(), Fault> {
     let one = message(&echo(1, &[7; NEVER_READ_PAYLOAD_BYTES]));
     beside(scene, || {
-        scene.block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let send = async {
             let grpc = Grpc::connect(scene.target.address).await?;
             let mut call = grpc.begin(CONVERSE).await?;
             let mut sent = 0;
             while sent < NEVER_READ_BYTES_MAX {
-                let mut left = one.clone();
-                while !left.is_empty() {
-                    call.body.reserve_capacity(left.len());
-                    let room = poll_fn(|task| call.body.poll_capacity(task));
-                    match timeout(FULL_AFTER, room).await {
-                        // Held back, or given up, which is a way to be undisturbed too.
-                        Err(_) | Ok(None | Some(Err(_))) => return Ok(()),
-                        Ok(Some(Ok(room))) => {
-                            let part = left.split_to(room.min(left.len()));
-                            sent += part.len();
-                            let sent = call.body.send_data(part, false);
-                            sent.map_err(|error| error.to_string())?;
-                        }
-                    }
+                match timeout(FULL_AFTER, call.requests.send(one.clone())).await {
+                    Ok(Ok(())) => sent += one.len(),
+                    // Held back, or given up, which is a way to be undisturbed too.
+                    Err(_) | Ok(Err(_)) => return Ok((grpc, call)),
                 }
             }
             let mebibytes = sent >> 20;
-            Err(format!("it took {mebibytes} MiB of requests whose answers nobody reads").into())
-        })
-    })
+            Err(Fault::from(format!("it took {mebibytes} MiB whose answers nobody reads")))
+        };
+        let bounded = async { timeout(scene.patience.left(), send).await };
+        let late = |_| Err("it does not answer in time".into());
+        let left_open = runtime.block_on(bounded).unwrap_or_else(late)?;
+        Ok((left_open, runtime))
+    })?;
+    Ok(())
 }
 
 /// Connections that say half of what HTTP/2 begins with, all of it, or nothing.
 pub(super) fn silence(scene: &Scene<'_>) -> Result<(), Fault> {
-    let mut silent = Vec::new();
     beside(scene, || {
-        for at in 0..SILENT {
+        let begin = |at: usize| {
             let address = scene.target.address;
             let mut stream = TcpStream::connect_timeout(&address, scene.patience.left())?;
-            stream.write_all(&HTTP2[..HTTP2.len() * (at % 3) / 2])?;
-            silent.push(stream);
-        }
-        Ok(())
-    })
+            stream.write_all(&HTTP2_PREFACE[..HTTP2_PREFACE.len() * (at % 3) / 2])?;
+            Ok(stream)
+        };
+        (0..SILENT).map(begin).collect::<Result<Vec<_>, Fault>>()
+    })?;
+    Ok(())
 }

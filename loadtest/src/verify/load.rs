@@ -97,6 +97,8 @@ fn all_right(
         timeout: scene.patience.left(),
         seed: 1,
         server_pid: None,
+        background_idle: 0,
+        slow_readers: 0,
     };
     let finished = bounded(scene, |interrupt| run(&config, interrupt));
     let finished = finished.map_err(|error| error.to_string())?;

@@ -141,8 +141,6 @@ pub(super) const MALFORMED: [&[u8]; 4] =
 
 /// What a browser says.
 pub(super) const HTTP1: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
-/// What an HTTP/2 client says first (RFC 9113, 3.4), with empty settings.
-pub(super) const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// What a client says that wants TLS: the heads of a record and of a hello (RFC 8446, 5.1 and
 /// 4.1.2), and as many bytes as they promise.
