@@ -133,6 +133,10 @@ impl Background {
                 }
                 let _ = stopped.await; // said, or dropped
                 sleep(LAST_NEWS).await;
+                // The tasks that have news are behind this one: their turn before the end.
+                for _ in 0..of_thread.idle + of_thread.slow_readers {
+                    tokio::task::yield_now().await;
+                }
             });
         };
         let thread = std::thread::Builder::new().name("background".to_owned()).spawn(live)?;

@@ -24,7 +24,7 @@ pub const CONVERSE: &str = "/quintet.v1.Quintet/Converse";
 /// What an HTTP/2 client says first (RFC 9113, 3.4), with empty settings.
 pub const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// What it says to the server's settings: an empty frame of that kind with the flag ACK (6.5).
-pub const HTTP2_ACK: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+pub const HTTP2_ACK: &[u8; 9] = b"\0\0\0\x04\x01\0\0\0\0";
 /// The code of a call whose status is missing or makes no sense: UNKNOWN.
 const CODE_UNKNOWN: u32 = 2;
 

@@ -36,7 +36,10 @@ pub const COUNTS_MIN: usize = 3;
 const SETTLE_INTERVAL: Duration = Duration::from_millis(20);
 /// ... how many looks in a row must be the same, ...
 const SETTLE_LOOKS: u32 = 4;
-/// ... and how long that may take.
+/// ... how often in a row it may leave the question for its counters without an answer before it
+/// is taken for one that has none, ...
+const UNHEARD_MAX: u32 = 2;
+/// ... and how long all that may take.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections whose memory `compare` measures: it has five servers and little time.
@@ -241,12 +244,13 @@ fn look(
 /// memory and its counters stand still.
 fn settle(pid: i32, count: usize, stats: impl Fn() -> Option<Snapshot>) -> Result<(), String> {
     let patience = Patience::of(SETTLE_TIMEOUT);
-    let (mut last, mut same) = (None, 0);
+    let (mut last, mut same, mut unheard) = (None, 0, 0);
     while same < SETTLE_LOOKS {
         if patience.is_over() {
             return Err(format!("it did not come to rest within {} s", SETTLE_TIMEOUT.as_secs()));
         }
-        let said = stats();
+        let said = if unheard < UNHEARD_MAX { stats() } else { None };
+        unheard = if said.is_some() { 0 } else { unheard + 1 };
         let memory = Memory::of(pid).map_err(|error| error.to_string())?;
         let done = said.map(|said| (said.open, said.reads, said.requests, said.in_progress));
         let now = Some((memory.rss_anon_bytes, memory.threads, done));
