@@ -196,6 +196,7 @@ mod tests {
             windows: Vec::new(),
             steps: Vec::new(),
             histograms: None,
+            background: None,
             environment: None,
             command: Vec::new(),
             valid: true,

@@ -15,15 +15,19 @@
 //! runs, servers and scenarios together; [`floor`] is what they are all measured against.
 
 pub mod audit;
+pub mod background;
+pub mod client;
 pub mod commands;
 pub mod compare;
 pub mod connect;
 pub mod cost;
+pub mod descriptors;
 pub mod drive;
 pub mod environment;
 pub mod floor;
 pub mod histogram;
 pub mod live;
+pub mod memory;
 pub mod merge;
 pub mod pace;
 pub mod plan;
@@ -34,8 +38,10 @@ pub mod run;
 pub mod selfcheck;
 pub mod share;
 pub mod start;
+pub mod statistics;
 pub mod target;
 pub mod template;
 pub mod terminal;
+pub mod verify;
 pub mod windows;
 pub mod work;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::background::BackgroundResult;
 use crate::cost::ServerCost;
 use crate::environment::Environment;
 use crate::pace::Arrivals;
@@ -63,6 +64,9 @@ pub struct RunResult {
     /// The whole histograms, from which the quantiles come: what `merge` adds and `report` draws.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histograms: Option<Histograms>,
+    /// What else the server had to bear, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<BackgroundResult>,
     /// What it ran on, where the run stands for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,

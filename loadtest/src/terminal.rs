@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use console::style;
 
+use crate::cost::ServerCost;
 use crate::result::{Quantiles, RunResult, StepResult};
 
 /// What fits beside an editor, and on a slide.
@@ -112,17 +113,7 @@ fn write_steps(out: &mut String, result: &RunResult) -> std::fmt::Result {
 
 fn write_costs(out: &mut String, result: &RunResult) -> std::fmt::Result {
     if let Some(server) = &result.server {
-        writeln!(
-            out,
-            "  {:<12} {:.2} us CPU, {:.3} context switches a request; {} threads, \
-             RssAnon {} MiB, PSS {} MiB",
-            "server",
-            server.cpu_us_per_request,
-            server.context_switches_per_request,
-            server.threads,
-            mebibytes(server.rss_anon_bytes),
-            mebibytes(server.pss_bytes)
-        )?;
+        write_server(out, server)?;
     }
     writeln!(
         out,
@@ -132,7 +123,46 @@ fn write_costs(out: &mut String, result: &RunResult) -> std::fmt::Result {
         result.client.threads,
         result.client.busy * 100.0
     )?;
+    if let Some(background) = &result.background {
+        writeln!(
+            out,
+            "  {:<12} {} idle connections; {} slow readers, which read {} MiB",
+            "background",
+            background.idle,
+            background.slow_readers,
+            mebibytes(background.slow_reader_bytes_read)
+        )?;
+    }
     Ok(())
+}
+
+fn write_server(out: &mut String, server: &ServerCost) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  {:<12} {:.2} us CPU a request ({:.2} user, {:.2} system), {} threads",
+        "server",
+        server.cpu_us_per_request,
+        server.cpu_user_us_per_request,
+        server.cpu_system_us_per_request,
+        server.threads
+    )?;
+    writeln!(
+        out,
+        "  {:<12} a request: switches {:.3} voluntary, {:.3} not; page faults {:.3} minor, {:.3} major",
+        "",
+        server.voluntary_switches_per_request,
+        server.involuntary_switches_per_request,
+        server.minor_faults_per_request,
+        server.major_faults_per_request
+    )?;
+    writeln!(
+        out,
+        "  {:<12} RssAnon {} MiB, PSS {} MiB; TCP buffers of the whole machine {} MiB",
+        "",
+        mebibytes(server.rss_anon_bytes),
+        mebibytes(server.pss_bytes),
+        mebibytes(server.kernel_tcp_bytes)
+    )
 }
 
 fn write_warnings(out: &mut String, result: &RunResult, failed: Option<&str>) -> std::fmt::Result {
@@ -220,5 +250,32 @@ mod tests {
         assert_eq!(time(250_000.0), "250 ms");
         assert_eq!(time(1_500_000.0), "1.50 s");
         assert_eq!(mebibytes(3 << 19), "1.5");
+    }
+
+    #[test]
+    fn what_the_server_paid_is_said_in_narrow_lines() {
+        let server = ServerCost {
+            cpu_us_per_request: 1_234.56,
+            cpu_user_us_per_request: 1_000.5,
+            cpu_system_us_per_request: 234.06,
+            threads: 16_000,
+            voluntary_switches_per_request: 12.5,
+            involuntary_switches_per_request: 3.25,
+            minor_faults_per_request: 7.125,
+            major_faults_per_request: 0.5,
+            rss_anon_bytes: 16 << 30,
+            pss_bytes: 17 << 30,
+            kernel_tcp_bytes: 3 << 20,
+            ..ServerCost::default()
+        };
+        let mut text = String::new();
+        write_server(&mut text, &server).unwrap();
+        for figure in ["1000.50 user", "234.06 system", "12.500 voluntary", "3.250 not"] {
+            assert!(text.contains(figure), "{text}");
+        }
+        for figure in ["7.125 minor", "0.500 major", "machine 3.0 MiB"] {
+            assert!(text.contains(figure), "{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 }

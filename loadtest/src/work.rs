@@ -181,6 +181,12 @@ pub struct Mix {
     weights_summed: Vec<u64>,
 }
 
+impl From<Kind> for Mix {
+    fn from(kind: Kind) -> Self {
+        Self { text: kind.to_string(), kinds: vec![kind], weights_summed: vec![1] }
+    }
+}
+
 impl Mix {
     /// The kinds, in the order in which they were given.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {

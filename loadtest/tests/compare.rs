@@ -42,7 +42,7 @@ fn a_server_that_fails_the_gate_is_refused() {
     script(directory.path(), "epoll", &floor); // an echo is no server of the contract
     let output = compare(directory.path(), &["--servers", "epoll"]).output();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains("refused: epoll was not measured: late reader"), "{stdout}");
+    assert!(stdout.contains("refused: epoll was not measured: late-reader"), "{stdout}");
     assert_eq!(output.status.code(), Some(1));
     let json = fs::read(directory.path().join("compare.json")).unwrap();
     let json: Value = serde_json::from_slice(&json).unwrap();

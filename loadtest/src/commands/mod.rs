@@ -4,12 +4,14 @@ pub mod compare;
 pub mod completions;
 pub mod floor;
 pub mod man;
+pub mod memory;
 pub mod merge;
 mod progress;
 pub mod run;
 pub mod selfcheck;
 pub mod table;
 pub mod value;
+pub mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -52,6 +54,10 @@ pub enum Command {
     /// Serve with known delays, for the self-check
     #[command(hide = true, name = crate::selfcheck::SERVER_COMMAND)]
     KnownServer(selfcheck::KnownServerArgs),
+    /// Measure what an idle connection and an active one cost in memory
+    Memory(memory::MemoryArgs),
+    /// Check that a server keeps the contract, also with hostile clients
+    Verify(verify::VerifyArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
     /// Print what a shell needs to complete this program's commands and flags
@@ -73,6 +79,8 @@ impl Command {
             Self::Merge(args) => merge::execute(args),
             Self::Selfcheck(args) => selfcheck::execute(args),
             Self::KnownServer(args) => selfcheck::serve_known(args),
+            Self::Memory(args) => memory::execute(args),
+            Self::Verify(args) => verify::execute(args),
             Self::Table(args) => table::execute(args),
             Self::Completions(args) => completions::execute(args),
             Self::Man(args) => man::execute(args),

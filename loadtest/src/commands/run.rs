@@ -83,6 +83,14 @@ pub struct RunArgs {
     /// Measure what this process pays
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub server_pid: Option<i32>,
+    /// Connections beside those of the load that stay silent
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(..=CONNECTIONS_MAX))]
+    pub idle: u64,
+    /// Clients beside the load that ask for echoes of 64 KiB without end and read 40 KiB a second
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(..=CONNECTIONS_MAX))]
+    pub slow_readers: u64,
     /// Decides payloads, the mix, Poisson arrivals and the order of steps
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -131,6 +139,8 @@ impl RunArgs {
             agent: self.agent,
             start_at: self.start_at,
             requests_per_connection: self.requests_per_connection,
+            background_idle: usize::try_from(self.idle).unwrap_or(usize::MAX),
+            slow_readers: usize::try_from(self.slow_readers).unwrap_or(usize::MAX),
         })
     }
 }

@@ -4,8 +4,6 @@
 //! memory and threads those of this scenario: a server that lived on would carry the allocator's
 //! high-water mark of whatever was measured before.
 
-pub mod gate;
-pub mod idle;
 pub(crate) mod progress;
 pub mod report;
 pub mod scenario;
@@ -23,10 +21,12 @@ use self::scenario::{CAPACITY_SCENARIO, OPEN_LOOP_FRACTION, Scenario};
 use crate::commands::compare::CompareArgs;
 use crate::commands::value::threads_default;
 use crate::environment::Environment;
+use crate::memory;
 use crate::plan::Stop;
 use crate::process::{Contender, FLOOR, Launch, ProcessError, SERVERS, Server};
 use crate::run::{RunConfig, RunError, run};
 use crate::share::Interrupt;
+use crate::verify;
 use crate::work::scramble;
 
 /// Blocks per scenario and server: medians need an odd number.
@@ -98,7 +98,11 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn choose_servers(names: &[String]) -> Result<Vec<Contender>, CompareError> {
+/// The servers of these names, or all.
+///
+/// # Errors
+/// A name that is none.
+pub(crate) fn choose_servers(names: &[String]) -> Result<Vec<Contender>, CompareError> {
     let find = |name: &String| {
         SERVERS.into_iter().find(|server| server.name == name).ok_or_else(|| {
             let known = list(SERVERS.iter().map(|server| server.name));
@@ -187,11 +191,11 @@ impl<'a> Comparing<'a> {
             }
             self.progress.say(&format!("gate: {}", contender.name));
             let server = Server::start(*contender, &self.launch)?;
-            let refused = gate::check(server.target).err();
+            let refused = verify::gate(server.target, self.interrupt).err();
             server.stop();
             let mut idle_connection_bytes = None;
             if refused.is_none() {
-                idle_connection_bytes = idle::bytes_per_connection(*contender, &self.launch)?;
+                idle_connection_bytes = memory::idle_connection_bytes(*contender, &self.launch)?;
                 passed.push(*contender);
             }
             let name = contender.name.to_owned();

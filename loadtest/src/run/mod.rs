@@ -15,8 +15,10 @@ use std::time::{Duration, SystemTime};
 
 pub use self::outcome::recorded;
 use self::outcome::{finish, unreachable, window_length};
+use crate::background::{Background, BackgroundError};
 use crate::connect::connect_all;
 use crate::cost::{CostError, Sample, machine_busy_s};
+use crate::descriptors::{self, DescriptorError};
 use crate::drive::drive;
 use crate::live::{Live, Standing};
 use crate::plan::{Clock, Planner, Schedule, Stop, nanoseconds};
@@ -61,6 +63,10 @@ pub struct RunConfig {
     pub start_at: Option<SystemTime>,
     /// How many requests a connection carries before it is closed and opened anew.
     pub requests_per_connection: Option<NonZeroU64>,
+    /// Silent connections beside those of the load.
+    pub background_idle: usize,
+    /// Clients beside the load that ask for much and read it slowly.
+    pub slow_readers: usize,
 }
 
 impl RunConfig {
@@ -81,6 +87,8 @@ impl RunConfig {
             agent: None,
             start_at: None,
             requests_per_connection: None,
+            background_idle: 0,
+            slow_readers: 0,
         }
     }
 }
@@ -100,6 +108,9 @@ pub enum RunError {
     /// The process of `--server-pid` cannot be looked at.
     #[error(transparent)]
     Cost(#[from] CostError),
+    /// There are more connections than this process may have open files.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
     /// The system refused a thread, or epoll.
     #[error("cannot run the load threads: {0}")]
     System(#[from] io::Error),
@@ -131,6 +142,12 @@ pub fn run_watched(
 ) -> Result<Finished, RunError> {
     Edge::look(config.server_pid)?; // a pid that is none is found before anything is opened
     let count = config.connections.get();
+    descriptors::check(count + config.background_idle + config.slow_readers)?;
+    let background = match background(config) {
+        Ok(background) => background,
+        Err(BackgroundError::Connect(error)) => return Ok(unreachable(config, &error)),
+        Err(BackgroundError::System(error)) => return Err(error.into()),
+    };
     let streams = match connect_all(config.target.address, count, config.timeout) {
         Ok(streams) => streams,
         Err(error) => return Ok(unreachable(config, &error)),
@@ -161,7 +178,20 @@ pub fn run_watched(
     }
     let after = Edge::look(config.server_pid).ok();
     crew.end()?;
-    Ok(finish(config, &report, (threads, clock), (&before, after.as_ref())))
+    let mut finished = finish(config, &report, (threads, clock), (&before, after.as_ref()));
+    finished.result.background = background.map(Background::finish);
+    if let Some(warning) = finished.result.background.and_then(|background| background.warning()) {
+        finished.result.warnings.push(warning);
+    }
+    Ok(finished)
+}
+
+/// What else the server has to bear, where anything was asked for. It is there before the load's
+/// connections are, and after them.
+fn background(config: &RunConfig) -> Result<Option<Background>, BackgroundError> {
+    let RunConfig { target, background_idle, slow_readers, timeout, .. } = config;
+    let any = background_idle + slow_readers > 0;
+    any.then(|| Background::open(*target, *background_idle, *slow_readers, *timeout)).transpose()
 }
 
 /// The load threads. Each keeps its connections open after its report, until the server was

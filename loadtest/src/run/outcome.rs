@@ -175,6 +175,7 @@ fn empty(config: &RunConfig) -> RunResult {
         windows: Vec::new(),
         steps: Vec::new(),
         histograms: None,
+        background: None,
         environment: None,
         command: Vec::new(),
         valid: false,
