@@ -133,6 +133,10 @@ impl<W: Wire> Loop<W> {
                 self.tick(now_ns);
             }
             if self.is_over(now_ns) {
+                debug_assert_eq!(
+                    self.held,
+                    self.connections.iter().map(Connection::held).sum::<usize>()
+                );
                 let streams = self.connections.into_iter().filter_map(Connection::into_stream);
                 return Ok((self.report, streams.collect()));
             }
@@ -270,8 +274,7 @@ impl<W: Wire> Loop<W> {
         let stream = self.opener.start()?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(at as u64), INTEREST)?;
         let until_ns = now_ns.saturating_add(self.share.timeout_ns);
-        let (target, requests_max) = (self.share.target, self.share.requests_max());
-        self.connections[at].reopen(stream, until_ns, (target, requests_max));
+        self.connections[at].reopen(stream, until_ns, self.share.target);
         self.report.opened += 1;
         Ok(())
     }
@@ -303,3 +306,6 @@ fn timespec(ns: u64) -> Timespec {
         tv_nsec: i64::try_from(ns % SECOND).unwrap_or(0),
     }
 }
+
+#[cfg(test)]
+mod tests;
