@@ -28,6 +28,8 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Connection<W> {
     state: State,
+    /// How many times it was.
+    opened: u64,
     wire: W,
     /// Requests that wait for the peer's leave, or for the connection to be opened.
     pending: VecDeque<Awaited>,
@@ -45,6 +47,7 @@ impl<W: Wire> Connection<W> {
         let mut out = Vec::new();
         Self {
             state: State::Open(stream),
+            opened: 1,
             wire: W::open(target, &mut out),
             pending: VecDeque::new(),
             requests_max,
@@ -70,6 +73,11 @@ impl<W: Wire> Connection<W> {
 
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.state, State::Connecting(..))
+    }
+
+    /// How many times it was opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Whether a connect has taken too long.
@@ -160,7 +168,10 @@ impl<W: Wire> Connection<W> {
 
     fn connected(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
-            State::Connecting(stream, _) => State::Open(stream),
+            State::Connecting(stream, _) => {
+                self.opened += 1;
+                State::Open(stream)
+            }
             state => state,
         };
     }
@@ -330,9 +341,11 @@ mod tests {
         assert!(bench.connection.queued_bytes() > 0, "of the time before");
         bench.reopen();
         assert_eq!(bench.connection.queued_bytes(), 0);
+        assert_eq!(bench.connection.opened(), 1, "not yet");
         bench.connection.flush(&bench.templates).unwrap();
         assert_eq!((bench.connection.wire.waiting(), bench.connection.pending.len()), (2, 0));
         assert!(!bench.connection.is_connecting() && !bench.connection.is_fresh());
+        assert_eq!(bench.connection.opened(), 2);
         let (mut bytes, mut expected) = ([0; 64], Vec::new());
         bench.listener.accept().unwrap(); // the first one, closed by now
         let (mut peer, _) = bench.listener.accept().unwrap();

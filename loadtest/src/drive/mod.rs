@@ -100,7 +100,7 @@ impl<W: Wire> Loop<W> {
             epoll,
             opener: Opener::new(target.address),
             alive: streams.len(),
-            report: Report { opened: streams.len() as u64, ..Report::default() },
+            report: Report::default(),
             connections: streams.into_iter().map(connect).collect(),
             buffer: vec![0; READ_BYTES],
             turn: 0,
@@ -137,6 +137,7 @@ impl<W: Wire> Loop<W> {
                     self.held,
                     self.connections.iter().map(Connection::held).sum::<usize>()
                 );
+                self.report.opened = self.connections.iter().map(Connection::opened).sum();
                 let streams = self.connections.into_iter().filter_map(Connection::into_stream);
                 return Ok((self.report, streams.collect()));
             }
@@ -275,7 +276,6 @@ impl<W: Wire> Loop<W> {
         epoll::add(&self.epoll, &stream, EventData::new_u64(at as u64), INTEREST)?;
         let until_ns = now_ns.saturating_add(self.share.timeout_ns);
         self.connections[at].reopen(stream, until_ns, self.share.target);
-        self.report.opened += 1;
         Ok(())
     }
 
