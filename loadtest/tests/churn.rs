@@ -150,6 +150,7 @@ fn a_connect_that_is_refused_is_an_error_of_the_requests_that_wait_for_it() {
         assert_eq!(run.count("ok"), 4 * 7, "{:#}", run.json);
         assert!(run.error("connect") >= 4, "{:#}", run.json);
         assert_eq!(run.count("planned"), 400, "the plan does not shrink");
+        assert_eq!(run.count("connections_opened"), 4, "attempts do not count");
         assert_eq!(run.exit_code, Some(1));
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         for words in ["4 of 4 connections failed", "anew", "is a server listening there?", &url] {

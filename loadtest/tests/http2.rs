@@ -41,18 +41,28 @@ fn bytes_of(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 fn serve(settings: &'static [(u16, u32)], answer: Answer) -> String {
+    serve_some(settings, answer, u32::MAX)
+}
+
+/// The same, but each connection is closed after so many calls.
+fn serve_some(settings: &'static [(u16, u32)], answer: Answer, calls_max: u32) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("grpc://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            std::thread::spawn(move || converse(stream.unwrap(), settings, answer));
+            std::thread::spawn(move || converse(stream.unwrap(), settings, answer, calls_max));
         }
     });
     url
 }
 
 /// Nothing at the end of the connection.
-fn converse(mut stream: TcpStream, settings: &[(u16, u32)], answer: Answer) -> Option<()> {
+fn converse(
+    mut stream: TcpStream,
+    settings: &[(u16, u32)],
+    answer: Answer,
+    calls_max: u32,
+) -> Option<()> {
     let setting =
         |(number, value): &(u16, u32)| [&number.to_be_bytes()[..], &value.to_be_bytes()].concat();
     let settings: Vec<u8> = settings.iter().flat_map(setting).collect();
@@ -80,6 +90,9 @@ fn converse(mut stream: TcpStream, settings: &[(u16, u32)], answer: Answer) -> O
                     let reply = reply_to(&requests.remove(&id).unwrap());
                     stream.write_all(&answer(&Call { stream: id, reply, number })).ok()?;
                     number += 1;
+                    if number == calls_max {
+                        return None;
+                    }
                 } else {
                     let more = u32::try_from(payload.len()).unwrap().to_be_bytes();
                     stream.write_all(&bytes_of(WINDOW_UPDATE, 0, 0, &more)).ok()?;
@@ -166,11 +179,14 @@ fn ten_and_goodbye(call: &Call) -> Vec<u8> {
 
 #[test]
 fn a_goodbye_is_followed_to_a_new_connection() {
-    let url = serve(&[], ten_and_goodbye);
-    let run = ran(&url, &["-c", "2", "-p", "1", "-n", "200"]);
-    run.adds_up();
-    assert_eq!((run.count("ok"), run.exit_code), (200, Some(0)), "{}", run.stderr);
-    assert!((20..=22).contains(&run.count("connections_opened")), "{:#}", run.json);
+    // The server waits for the end of the connection, or does not.
+    for calls_max in [u32::MAX, 10] {
+        let url = serve_some(&[], ten_and_goodbye, calls_max);
+        let run = ran(&url, &["-c", "2", "-p", "1", "-n", "200"]);
+        run.adds_up();
+        assert_eq!((run.count("ok"), run.exit_code), (200, Some(0)), "{}", run.stderr);
+        assert!((20..=22).contains(&run.count("connections_opened")), "{:#}", run.json);
+    }
 }
 
 #[test]

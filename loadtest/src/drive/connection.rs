@@ -28,10 +28,13 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Connection<W> {
     state: State,
+    /// How many times it was.
+    opened: u64,
     wire: W,
     /// Requests that wait for the peer's leave, or for the connection to be opened.
     pending: VecDeque<Awaited>,
-    /// How many more requests this connection may carry until it is opened anew.
+    /// How many requests it carries each time that it is opened, and how many more this time.
+    requests_max: u64,
     left: u64,
     out: Vec<u8>,
     out_sent: usize,
@@ -44,8 +47,10 @@ impl<W: Wire> Connection<W> {
         let mut out = Vec::new();
         Self {
             state: State::Open(stream),
+            opened: 1,
             wire: W::open(target, &mut out),
             pending: VecDeque::new(),
+            requests_max,
             left: requests_max,
             out,
             out_sent: 0,
@@ -68,6 +73,11 @@ impl<W: Wire> Connection<W> {
 
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.state, State::Connecting(..))
+    }
+
+    /// How many times it was opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// Whether a connect has taken too long.
@@ -93,11 +103,12 @@ impl<W: Wire> Connection<W> {
     /// Whether another request would be carried without waiting for the connection to be opened
     /// anew.
     pub(super) fn is_fresh(&self) -> bool {
+        let pending = self.pending.len() as u64;
         match self.state {
             State::Open(_) | State::Connecting(..) => {
-                (self.pending.len() as u64) < self.left && !self.wire.wants_to_close()
+                pending < self.left && !self.wire.wants_to_close()
             }
-            State::Closed => true,
+            State::Closed => pending < self.requests_max,
             State::Dead(_) => false,
         }
     }
@@ -123,17 +134,12 @@ impl<W: Wire> Connection<W> {
     }
 
     /// Begins anew with a socket that is being connected, until `until_ns` at the latest.
-    pub(super) fn reopen(
-        &mut self,
-        stream: TcpStream,
-        until_ns: u64,
-        (target, left): (Target, u64),
-    ) {
+    pub(super) fn reopen(&mut self, stream: TcpStream, until_ns: u64, target: Target) {
         self.state = State::Connecting(stream, until_ns);
         self.out.clear();
         self.out_sent = 0;
         self.wire = W::open(target, &mut self.out);
-        self.left = left;
+        self.left = self.requests_max;
         // On the loopback it is connected by now; elsewhere the first write says that it is not.
         self.writable = true;
     }
@@ -162,7 +168,10 @@ impl<W: Wire> Connection<W> {
 
     fn connected(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Closed) {
-            State::Connecting(stream, _) => State::Open(stream),
+            State::Connecting(stream, _) => {
+                self.opened += 1;
+                State::Open(stream)
+            }
             state => state,
         };
     }
@@ -271,5 +280,90 @@ impl<W: Wire> Connection<W> {
         self.state = State::Dead(stream);
         self.wire.bury(&mut lost);
         self.pending.drain(..).for_each(lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::framed::Framed;
+    use super::*;
+    use crate::plan::Planned;
+
+    struct Bench {
+        connection: Connection<Framed>,
+        listener: TcpListener,
+        templates: Templates,
+        target: Target,
+    }
+
+    impl Bench {
+        fn new(requests_max: u64) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let target: Target =
+                format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+            let templates = Templates::new(&"echo:9".parse().unwrap(), 1, target.protocol);
+            let stream = TcpStream::connect(target.address).unwrap();
+            let connection = Connection::new(stream, target, requests_max);
+            Self { connection, listener, templates, target }
+        }
+
+        fn send(&mut self, planned_ns: u64) {
+            let planned = Planned { index: planned_ns, planned_ns, kind: 0, measured: true };
+            self.connection.send(Awaited::new(planned, planned_ns), &self.templates);
+        }
+
+        fn reopen(&mut self) {
+            let stream = TcpStream::connect(self.target.address).unwrap();
+            self.connection.reopen(stream, 99, self.target);
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_for_this_time_is_carried_the_next() {
+        let mut bench = Bench::new(2);
+        for planned_ns in 0..3 {
+            assert_eq!(bench.connection.is_fresh(), planned_ns < 2);
+            bench.send(planned_ns);
+        }
+        assert_eq!((bench.connection.wire.waiting(), bench.connection.waiting()), (2, 3));
+        assert!(!bench.connection.is_spent(), "two are not settled");
+        let mut late = Vec::new();
+        bench.connection.expire(101, 100, |awaited| late.push(awaited.index));
+        assert_eq!((late, bench.connection.held()), (vec![0, 1], 3));
+        assert!(bench.connection.is_spent());
+        assert_eq!(bench.connection.close(), 2, "they are held no more");
+        assert_eq!((bench.connection.held(), bench.connection.waiting()), (1, 1));
+        assert!(bench.connection.wants_to_open() && bench.connection.is_fresh());
+        bench.send(3);
+        assert!(!bench.connection.is_fresh(), "as many wait as it will carry");
+        assert!(bench.connection.queued_bytes() > 0, "of the time before");
+        bench.reopen();
+        assert_eq!(bench.connection.queued_bytes(), 0);
+        assert_eq!(bench.connection.opened(), 1, "not yet");
+        bench.connection.flush(&bench.templates).unwrap();
+        assert_eq!((bench.connection.wire.waiting(), bench.connection.pending.len()), (2, 0));
+        assert!(!bench.connection.is_connecting() && !bench.connection.is_fresh());
+        assert_eq!(bench.connection.opened(), 2);
+        let (mut bytes, mut expected) = ([0; 64], Vec::new());
+        bench.listener.accept().unwrap(); // the first one, closed by now
+        let (mut peer, _) = bench.listener.accept().unwrap();
+        let template = bench.templates.of(0);
+        template.write(template.id(2), &mut expected);
+        let count = peer.read(&mut bytes).unwrap();
+        assert!(bytes[..count].starts_with(&expected), "the oldest goes first");
+    }
+
+    #[test]
+    fn all_that_is_awaited_is_lost_wherever_it_waits() {
+        let mut bench = Bench::new(1);
+        bench.send(0);
+        bench.send(1);
+        let mut lost = Vec::new();
+        bench.connection.bury(|awaited| lost.push(awaited.index));
+        assert_eq!((lost, bench.connection.held()), (vec![0, 1], 0));
+        assert!(!bench.connection.is_alive() && !bench.connection.is_fresh());
+        assert!(!bench.connection.wants_to_open() && !bench.connection.has_room());
     }
 }

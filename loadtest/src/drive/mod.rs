@@ -100,11 +100,7 @@ impl<W: Wire> Loop<W> {
             epoll,
             opener: Opener::new(target.address),
             alive: streams.len(),
-            report: Report {
-                recorder: std::mem::take(&mut share.recorder),
-                opened: streams.len() as u64,
-                ..Report::default()
-            },
+            report: Report { recorder: std::mem::take(&mut share.recorder), ..Report::default() },
             connections: streams.into_iter().map(connect).collect(),
             buffer: vec![0; READ_BYTES],
             turn: 0,
@@ -137,6 +133,11 @@ impl<W: Wire> Loop<W> {
                 self.tick(now_ns);
             }
             if self.is_over(now_ns) {
+                debug_assert_eq!(
+                    self.held,
+                    self.connections.iter().map(Connection::held).sum::<usize>()
+                );
+                self.report.opened = self.connections.iter().map(Connection::opened).sum();
                 let streams = self.connections.into_iter().filter_map(Connection::into_stream);
                 return Ok((self.report, streams.collect()));
             }
@@ -274,9 +275,7 @@ impl<W: Wire> Loop<W> {
         let stream = self.opener.start()?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(at as u64), INTEREST)?;
         let until_ns = now_ns.saturating_add(self.share.timeout_ns);
-        let (target, requests_max) = (self.share.target, self.share.requests_max());
-        self.connections[at].reopen(stream, until_ns, (target, requests_max));
-        self.report.opened += 1;
+        self.connections[at].reopen(stream, until_ns, self.share.target);
         Ok(())
     }
 
@@ -307,3 +306,6 @@ pub(crate) fn timespec(ns: u64) -> Timespec {
         tv_nsec: i64::try_from(ns % SECOND).unwrap_or(0),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -386,6 +386,29 @@ fn a_request_that_timed_out_is_given_up_and_its_reply_ignored() {
 }
 
 #[test]
+fn a_header_block_that_nobody_waits_for_is_read_all_the_same() {
+    let mut client = Client::greeted("echo:1", &[]);
+    client.send(2);
+    client.wire.expire(100, 100, &mut client.out, |_| {});
+    let added = [&[0x40, 11][..], b"grpc-status", b"\x010"].concat();
+    let flags = flag::END_HEADERS | flag::END_STREAM;
+    let second = client.exchange(1).1;
+    let server = Server::new().head(1).frame(kind::HEADERS, flags, 1, &added);
+    let server = server.head(3).data(3, &second).frame(kind::HEADERS, flags, 3, &[0xbe]);
+    client.hear(&server.0).unwrap();
+    assert_eq!(client.verdicts, [(1, Ok(()))]);
+}
+
+#[test]
+fn a_server_without_a_header_table_gets_no_index_into_it() {
+    let mut client = Client::greeted("echo:1", &[(setting::HEADER_TABLE_SIZE, 0)]);
+    client.send(2);
+    let said = client.said();
+    let blocks = said.iter().filter(|(head, _)| head.kind == kind::HEADERS);
+    assert!(blocks.clone().count() == 2 && blocks.clone().all(|(head, _)| head.length > 60));
+}
+
+#[test]
 fn a_window_is_opened_again_when_half_of_it_is_used() {
     let mut client = Client::greeted("echo:1", &[]);
     client.send(2);
