@@ -30,6 +30,7 @@ pub mod recorder;
 pub mod result;
 pub mod run;
 pub mod share;
+pub mod statistics;
 pub mod target;
 pub mod template;
 pub mod terminal;
