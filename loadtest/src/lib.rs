@@ -15,6 +15,7 @@
 //! runs, servers and scenarios together; [`floor`] is what they are all measured against.
 
 pub mod audit;
+pub mod baseline;
 pub mod commands;
 pub mod compare;
 pub mod connect;

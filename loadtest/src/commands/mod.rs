@@ -1,5 +1,7 @@
 //! The command line: one file per command, with its flags and what it does with them.
 
+pub mod baseline;
+pub mod bench;
 pub mod compare;
 pub mod floor;
 pub mod run;

@@ -21,7 +21,7 @@ pub struct TableArgs {
 pub(super) fn execute(args: &TableArgs) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
     let text = fs::read(&args.file).with_context(|| format!("cannot read {name}"))?;
-    let comparison: Comparison = serde_json::from_slice(&text)
+    let comparison = Comparison::read(&text)
         .with_context(|| format!("{name} is no result of `loadtest compare`"))?;
     print(&table::markdown(&comparison))?;
     Ok(ExitCode::SUCCESS)

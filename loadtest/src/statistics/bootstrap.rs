@@ -125,6 +125,7 @@ fn place_of(times: &[usize], rank: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // what is counted is exact
 mod tests {
     use super::*;
     use proptest::prelude::*;

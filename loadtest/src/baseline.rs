@@ -1,0 +1,287 @@
+//! What changed since an earlier experiment, scenario by scenario and server by server.
+//!
+//! The two were measured at different times, so a drift of the machine is in every change. That is
+//! said beside the figures, since no statistics can take it out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use console::style;
+use serde::{Deserialize, Serialize};
+
+use crate::compare::evaluate::usable;
+use crate::compare::grid::{Grid, NOTHING, Row, Tone, ratio};
+use crate::compare::report::{Block, Bound, Entry};
+use crate::environment::Environment;
+use crate::statistics::{ALPHA, Better, Difference, Verdict};
+
+/// The longest name, as a file system has it with some room.
+const NAME_MAX: usize = 100;
+
+/// Why there is no baseline to compare with.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// There is no such file, or it cannot be read.
+    #[error("no baseline `{name}`: {path}: {error}; save one with --save-baseline {name}")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is none.
+    #[error("baseline `{name}` is no result of this command: {error}")]
+    Foreign {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+    /// It cannot be compared with what is measured now.
+    #[error("baseline `{name}` has another {what}; --force compares all the same")]
+    Unlike {
+        /// Its name.
+        name: String,
+        /// What differs, and how.
+        what: String,
+    },
+}
+
+/// A name on the command line: letters, digits, `-`, `_` and `.`, and not a dot first.
+///
+/// # Errors
+/// In words.
+pub fn name(text: &str) -> Result<String, String> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty()
+        || text.len() > NAME_MAX
+        || text.starts_with('.')
+        || !text.bytes().all(is_fine)
+    {
+        return Err(format!(
+            "a name is made of at most {NAME_MAX} letters, digits, - _ and ., and no dot first"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A share on the command line: `5%`, or `5`.
+///
+/// # Errors
+/// In words.
+pub fn percent(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        Ok(_) => Err("must be between 0% and 100%".to_owned()),
+        Err(error) => Err(format!("{error} (write 5%)")),
+    }
+}
+
+/// Where a baseline of this name is kept.
+pub fn path(output_dir: &Path, name: &str) -> PathBuf {
+    output_dir.join("baselines").join(format!("{name}.json"))
+}
+
+/// The text of a baseline.
+///
+/// # Errors
+/// If there is none.
+pub fn read(output_dir: &Path, name: &str) -> Result<Vec<u8>, BaselineError> {
+    let path = path(output_dir, name);
+    fs::read(&path).map_err(|error| BaselineError::Missing {
+        name: name.to_owned(),
+        path: path.display().to_string(),
+        error,
+    })
+}
+
+/// What differs between two machines, as far as figures depend on it.
+pub fn machines_differ(now: &Environment, before: &Environment) -> Vec<String> {
+    let mut unlike = differ(&[("CPU", &now.cpu_model, &before.cpu_model)]);
+    unlike.extend(differ(&[("number of cores", now.cores, before.cores)]));
+    unlike.extend(differ(&[("kernel", &now.kernel, &before.kernel)]));
+    unlike
+}
+
+/// In words, those of the named values that are not the same now and before.
+pub fn differ<T: PartialEq + std::fmt::Display>(values: &[(&str, T, T)]) -> Vec<String> {
+    let unlike = values.iter().filter(|(_, now, before)| now != before);
+    unlike.map(|(what, now, before)| format!("{what} ({before}, now {now})")).collect()
+}
+
+/// The changes since a baseline.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaselineReport {
+    /// Its name.
+    pub name: String,
+    /// When it was measured.
+    pub date: String,
+    /// Of which sources.
+    pub git_revision: Option<String>,
+    /// One by one.
+    pub changes: Vec<Change>,
+    /// What a reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// One server under one load.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Change {
+    /// The load.
+    pub scenario: String,
+    /// The server.
+    pub server: String,
+    /// Throughput, as a part of what it was. None in an open loop, where it is given, and where
+    /// the load tester was the limit.
+    pub throughput: Option<Difference>,
+    /// CPU per request, as a part of what it was.
+    pub cpu: Option<Difference>,
+}
+
+impl Change {
+    /// In words, what got worse by more than `tolerance`, and not by chance.
+    pub fn regressions(&self, tolerance: f64) -> Vec<String> {
+        let is_worse = |difference: &Difference| difference.verdict == Verdict::Slower;
+        let worse = |what, difference: Option<Difference>, is_beyond: &dyn Fn(f64) -> bool| {
+            let estimate = difference.filter(is_worse)?.ratio?.estimate;
+            let (scenario, server) = (&self.scenario, &self.server);
+            is_beyond(estimate)
+                .then(|| format!("{scenario}, {server}: {what} {estimate:.2} of what it was"))
+        };
+        let throughput = worse("throughput is", self.throughput, &|ratio| ratio < 1.0 - tolerance);
+        let cpu = worse("CPU per request is", self.cpu, &|ratio| ratio > 1.0 + tolerance);
+        throughput.into_iter().chain(cpu).collect()
+    }
+}
+
+/// One load as the experiment has it: its name, its rate where the loop is open, its entries.
+pub type Loaded<'a> = (&'a str, Option<f64>, &'a [Entry]);
+
+impl BaselineReport {
+    /// What changed; loads and servers that only one of the two has are left out, and named.
+    pub fn new(
+        (name, environment): (&str, &Environment),
+        before: &[Loaded<'_>],
+        now: &[Loaded<'_>],
+        forced: &[String],
+    ) -> Self {
+        let mut report = Self {
+            name: name.to_owned(),
+            date: environment.date.clone(),
+            git_revision: environment.git_revision.clone(),
+            changes: Vec::new(),
+            warnings: forced
+                .iter()
+                .map(|what| format!("the baseline has another {what}"))
+                .collect(),
+        };
+        for (scenario, rate, entries) in now {
+            let earlier = before.iter().find(|(name, ..)| name == scenario);
+            let earlier = earlier.filter(|(_, earlier_rate, _)| earlier_rate == rate);
+            for entry in *entries {
+                let is_same = |before: &&Entry| before.server == entry.server;
+                match earlier.and_then(|(_, _, entries)| entries.iter().find(is_same)) {
+                    Some(before) if !before.blocks.is_empty() && !entry.blocks.is_empty() => {
+                        report.change(scenario, rate.is_some(), entry, before);
+                    }
+                    _ => report.warnings.push(format!(
+                        "{scenario}, {}: the baseline does not have it",
+                        entry.server
+                    )),
+                }
+            }
+        }
+        report
+    }
+
+    fn change(&mut self, scenario: &str, is_open: bool, now: &Entry, before: &Entry) {
+        let values = |entry: &Entry, value: fn(&Block) -> Option<f64>| -> Vec<f64> {
+            usable(&entry.blocks).into_iter().filter_map(value).collect()
+        };
+        let difference = |value, better| {
+            let (now, before) = (values(now, value), values(before, value));
+            let difference = Difference::unpaired(&now, &before, better, ALPHA);
+            difference.ratio.map(|_| difference)
+        };
+        let is_exact = |entry: &Entry| entry.bounds.throughput_rps == Bound::Exact;
+        let has_throughput = !is_open && is_exact(now) && is_exact(before);
+        if !is_open && !has_throughput {
+            self.warnings.push(format!(
+                "{scenario}, {}: the load tester was the limit, so throughput is not compared",
+                now.server
+            ));
+        }
+        let throughput = difference(|block| Some(block.run.throughput_rps), Better::Higher);
+        self.changes.push(Change {
+            scenario: scenario.to_owned(),
+            server: now.server.clone(),
+            throughput: throughput.filter(|_| has_throughput),
+            cpu: difference(|block| Some(block.run.server?.cpu_us_per_request), Better::Lower),
+        });
+    }
+
+    /// In words, what got worse by more than `tolerance`, and not by chance.
+    pub fn regressions(&self, tolerance: f64) -> Vec<String> {
+        self.changes.iter().flat_map(|change| change.regressions(tolerance)).collect()
+    }
+
+    fn title(&self) -> String {
+        let revision = self.git_revision.as_deref().unwrap_or("unknown");
+        format!("since baseline {} ({}, revision {revision})", self.name, self.date)
+    }
+
+    fn grid(&self) -> Grid {
+        let mut grid = Grid::new("scenario", &["server", "throughput", "", "CPU/request", ""]);
+        for change in &self.changes {
+            let cells =
+                |difference: Option<Difference>, [better, worse]: [&str; 2]| match difference {
+                    None => [NOTHING.to_owned(), String::new()],
+                    Some(Difference { ratio: interval, verdict, .. }) => {
+                        let word = match verdict {
+                            Verdict::Faster => better,
+                            Verdict::Slower => worse,
+                            Verdict::Tie => "tie",
+                            Verdict::TooFew => "too few blocks",
+                        };
+                        [ratio(interval.map(|ratio| ratio.estimate), interval), word.to_owned()]
+                    }
+                };
+            let throughput = cells(change.throughput, ["better", "WORSE"]);
+            let cpu = cells(change.cpu, ["better", "WORSE"]);
+            let server = [change.server.clone()];
+            let cells = server.into_iter().chain(throughput).chain(cpu).collect();
+            grid.rows.push(Row { name: change.scenario.clone(), cells, tone: Tone::Plain });
+        }
+        grid
+    }
+
+    /// Below the tables of a terminal.
+    pub(crate) fn terminal(&self, out: &mut String) -> std::fmt::Result {
+        use std::fmt::Write;
+        writeln!(out, "\n{}", style(self.title()).bold())?;
+        self.grid().terminal(out)?;
+        writeln!(out, "{}", style(LEGEND).dim())?;
+        for warning in &self.warnings {
+            writeln!(out, "{} {warning}", style("warning:").yellow())?;
+        }
+        Ok(())
+    }
+
+    /// The same as Markdown.
+    pub(crate) fn markdown(&self, out: &mut String) -> std::fmt::Result {
+        use std::fmt::Write;
+        writeln!(out, "**Changes {}**\n", self.title())?;
+        self.grid().markdown(out)?;
+        writeln!(out, "{}\n", LEGEND.replace('\n', " "))?;
+        for warning in &self.warnings {
+            writeln!(out, "- {warning}")?;
+        }
+        if self.warnings.is_empty() { Ok(()) } else { writeln!(out) }
+    }
+}
+
+const LEGEND: &str = "Now as a part of then, with the interval of the ratio of medians; tie: cannot \
+    be told apart (a permutation\ntest of the blocks). Two times of one machine: what it did in \
+    between is in these changes, and no\nstatistics can take it out.";
