@@ -183,7 +183,13 @@ impl BaselineReport {
             for entry in *entries {
                 let is_same = |before: &&Entry| before.server == entry.server;
                 match earlier.and_then(|(_, _, entries)| entries.iter().find(is_same)) {
-                    Some(before) if !before.blocks.is_empty() && !entry.blocks.is_empty() => {
+                    Some(before) if before.doubtful || entry.doubtful => {
+                        report.warnings.push(format!(
+                            "{scenario}, {}: not compared: no block that may be believed",
+                            entry.server
+                        ));
+                    }
+                    Some(before) => {
                         report.change(scenario, rate.is_some(), entry, before);
                     }
                     _ => report.warnings.push(format!(
@@ -282,6 +288,6 @@ impl BaselineReport {
     }
 }
 
-const LEGEND: &str = "Now as a part of then, with the interval of the ratio of medians; tie: cannot \
-    be told apart (a permutation\ntest of the blocks). Two times of one machine: what it did in \
+const LEGEND: &str = "Now as a part of then, with the interval of the ratio of medians. tie: cannot \
+    be told apart, by that or\nby a permutation test. Two times of one machine: what it did in \
     between is in these changes, and no\nstatistics can take it out.";

@@ -32,6 +32,7 @@ pub mod result;
 pub mod run;
 pub mod share;
 pub mod statistics;
+pub mod sweep;
 pub mod target;
 pub mod template;
 pub mod terminal;

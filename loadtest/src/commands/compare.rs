@@ -11,7 +11,7 @@ use super::value::positive;
 use super::{EXIT_INTERRUPTED, EXIT_REGRESSION, EXIT_USAGE, interrupt, print};
 use crate::baseline::{self, BaselineError, BaselineReport, Loaded};
 use crate::compare::aa::{self, AaFlags, aa};
-use crate::compare::bench::{Bench, BenchError, choose_servers};
+use crate::compare::bench::{Bench, BenchError, Subject, choose_servers};
 use crate::compare::report::{Comparison, Flags, ScenarioReport};
 use crate::compare::scenario::CAPACITY_SCENARIO;
 use crate::compare::{chosen_scenarios, compare, flags, table, warmup_of};
@@ -166,7 +166,7 @@ fn against_itself(
         server_workers,
         seed,
     };
-    let mut bench = Bench::new(&args.bench, interrupt)?;
+    let mut bench = Bench::new(&args.bench, &[Subject::Started(*server)], interrupt)?;
     eprintln!("{experiments} experiments: about {}", humantime::format_duration(flags.expected()));
     if let Some(refused) = bench.gate(*server)? {
         anyhow::bail!("{} was not measured: {refused}", server.name);

@@ -4,7 +4,9 @@ pub mod baseline;
 pub mod bench;
 pub mod compare;
 pub mod floor;
+pub mod load;
 pub mod run;
+pub mod sweep;
 pub mod table;
 pub mod value;
 
@@ -40,6 +42,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Start the servers, compare them with each other and with the floor, print the table
     Compare(compare::CompareArgs),
+    /// Vary one parameter of the load: connections, depth, payload, rate, work, idle connections
+    Sweep(sweep::SweepArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
     /// Make the Markdown table of a result file again
@@ -55,6 +59,7 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
+            Self::Sweep(args) => sweep::execute(args),
             Self::Floor(args) => floor::execute(args),
             Self::Table(args) => table::execute(args),
         }

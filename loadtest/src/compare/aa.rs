@@ -10,7 +10,7 @@ use console::style;
 use serde::{Deserialize, Serialize};
 
 use super::bench::{Bench, BenchError, Load, Subject, order};
-use super::evaluate::throughputs_beside;
+use super::beside::throughputs_beside;
 use super::progress::Progress;
 use super::report::{Block, Entry};
 use super::scenario::Scenario;

@@ -125,13 +125,20 @@ pub struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// As the command line says. Builds the servers first where cargo started this program, so
-    /// that they are those of the sources.
+    /// As the command line says. Builds the servers that it will start first, where cargo started
+    /// this program, so that they are those of the sources.
     ///
     /// # Errors
     /// If they do not build.
-    pub fn new(args: &BenchArgs, interrupt: &'a Interrupt) -> Result<Self, BenchError> {
-        build(args)?;
+    pub fn new(
+        args: &BenchArgs,
+        subjects: &[Subject],
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, BenchError> {
+        let is_built = |subject: &Subject| matches!(subject, Subject::Started(contender) if *contender != FLOOR);
+        if subjects.iter().any(is_built) {
+            build(args)?;
+        }
         let (launch, threads) = (args.launch(), args.threads());
         Ok(Self { interrupt, launch, threads, repeats_left: REPEATS_MAX })
     }

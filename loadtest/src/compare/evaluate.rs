@@ -2,10 +2,11 @@
 //!
 //! Nothing here measures: the same blocks always give the same figures.
 
-use super::report::{Block, Bound, Bounds, Entry, Intervals, Medians};
+use super::beside::{Beside, Limited, bound};
+use super::report::{Block, Bounds, Entry, Intervals, Medians};
 use crate::cost::ServerCost;
 use crate::process::FLOOR;
-use crate::statistics::{ALPHA, Better, CONFIDENCE, Difference, Verdict, bootstrap, median};
+use crate::statistics::{Better, CONFIDENCE, bootstrap, median};
 
 /// Fills in what follows from the blocks of servers that were measured side by side. `is_open`:
 /// the rate was given, and the best is not the one with the highest throughput but the one with the
@@ -95,7 +96,7 @@ fn alone(entry: &mut Entry) {
     };
 }
 
-fn throughput(block: &Block) -> f64 {
+pub(super) fn throughput(block: &Block) -> f64 {
     block.run.throughput_rps
 }
 
@@ -107,97 +108,6 @@ fn p99(block: &Block) -> f64 {
 pub(crate) fn usable(blocks: &[Block]) -> Vec<&Block> {
     let trusted: Vec<&Block> = blocks.iter().filter(|block| block.is_trusted()).collect();
     if trusted.is_empty() { blocks.iter().collect() } else { trusted }
-}
-
-/// A figure of one block, and in which direction the load tester's limit may have moved it.
-#[derive(Clone, Copy)]
-struct Limited {
-    value: f64,
-    may_be_more: bool,
-    may_be_less: bool,
-}
-
-/// What the limits make of the median: a block that may be more moves it only from below.
-fn bound(values: &[Limited]) -> Bound {
-    let of = |value: &dyn Fn(&Limited) -> f64| median(values.iter().map(value));
-    let most = of(&|one| if one.may_be_more { f64::MAX } else { one.value });
-    let least = of(&|one| if one.may_be_less { 0.0 } else { one.value });
-    let middle = of(&|one| one.value);
-    match (most == middle, least == middle) {
-        (true, true) => Bound::Exact,
-        (false, true) => Bound::AtLeast,
-        (true, false) => Bound::AtMost,
-        (false, false) => Bound::Unknown,
-    }
-}
-
-/// One entry beside another.
-struct Beside {
-    ratio: Option<f64>,
-    ratios: Vec<f64>,
-    difference: Difference,
-    bound: Bound,
-}
-
-impl Beside {
-    /// Block by block, where both were measured under the same conditions; where there is no such
-    /// pair the medians must do, without an interval.
-    fn of(entry: &Entry, other: &Entry, value: fn(&Block) -> f64) -> Self {
-        let (blocks, others) = (usable(&entry.blocks), usable(&other.blocks));
-        let pair = |block: &&Block| {
-            let is_alike = |other: &&&Block| {
-                other.number == block.number && other.is_trusted() == block.is_trusted()
-            };
-            let other = others.iter().find(is_alike)?;
-            Some(limited(value(block), block, value(other), other))
-        };
-        let mut pairs: Vec<Limited> = blocks.iter().filter_map(pair).collect();
-        let ratios: Vec<f64> = pairs.iter().map(|pair| pair.value).collect();
-        if pairs.is_empty() {
-            let middle = |blocks: &[&Block]| median(blocks.iter().map(|block| value(block)));
-            let of_medians = middle(&blocks).zip(middle(&others)).map(|(one, other)| one / other);
-            let some = |blocks: &[&Block]| blocks.iter().any(|block| block.is_tester_limited());
-            pairs.extend(of_medians.map(|value| Limited {
-                value,
-                may_be_more: some(&blocks),
-                may_be_less: some(&others),
-            }));
-        }
-        Self {
-            ratio: median(pairs.iter().map(|pair| pair.value)),
-            difference: Difference::paired(&ratios, Better::Higher, ALPHA),
-            ratios,
-            bound: bound(&pairs),
-        }
-    }
-
-    /// What may be said of the two. A difference that the load tester's limit may have made is
-    /// none.
-    fn verdict(&self, better: Better) -> Verdict {
-        let ratio_grows = self.ratio.is_some_and(|ratio| ratio > 1.0);
-        match (Difference::paired(&self.ratios, better, ALPHA).verdict, self.bound) {
-            (verdict, Bound::Exact) => verdict,
-            (verdict, Bound::AtLeast) if ratio_grows => verdict,
-            (verdict, Bound::AtMost) if !ratio_grows => verdict,
-            (Verdict::TooFew, _) => Verdict::TooFew,
-            _ => Verdict::Tie,
-        }
-    }
-}
-
-/// What may be said of the throughputs of two contenders that were measured side by side.
-pub(crate) fn throughputs_beside(entry: &Entry, other: &Entry) -> Difference {
-    let beside = Beside::of(entry, other, throughput);
-    Difference { verdict: beside.verdict(Better::Higher), ..beside.difference }
-}
-
-/// The ratio of two blocks' figures.
-fn limited(value: f64, block: &Block, other_value: f64, other: &Block) -> Limited {
-    Limited {
-        value: value / other_value,
-        may_be_more: block.is_tester_limited(),
-        may_be_less: other.is_tester_limited(),
-    }
 }
 
 /// What a reader of the figures of these entries should know.
@@ -234,7 +144,7 @@ pub fn warnings(name: &str, entries: &[Entry]) -> Vec<String> {
         entries.iter().filter(is_doubtful).map(|entry| entry.server.as_str()).collect();
     if !doubtful.is_empty() {
         warnings.push(format!(
-            "{name}: no block that may be believed, so that figures with ! are of bad ones: {}",
+            "{name}: no block may be believed where figures have a !: {}",
             doubtful.join(", ")
         ));
     }
@@ -244,7 +154,9 @@ pub fn warnings(name: &str, entries: &[Entry]) -> Vec<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::compare::report::Bound;
     use crate::result::{ClientCost, Quantiles};
+    use crate::statistics::Verdict;
 
     pub(crate) fn block(number: u64, throughput_rps: f64, noisy: bool) -> Block {
         let run = serde_json::json!({
@@ -312,7 +224,7 @@ pub(crate) mod tests {
         assert_eq!(ranked(&all, false)[0].server, "epoll", "what is doubtful is not the best");
         let warnings = warnings("echo", &all).join("\n");
         assert!(warnings.contains("invalid blocks: epoll 1/2, tasks 2/2; the first: the load"));
-        assert!(warnings.contains("figures with ! are of bad ones: tasks"), "{warnings}");
+        assert!(warnings.contains("where figures have a !: tasks"), "{warnings}");
     }
 
     /// A tester that was the limit makes a lower bound, and is no reason to leave out the blocks in

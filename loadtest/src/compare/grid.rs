@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use console::style;
 
+use crate::environment::Environment;
 use crate::statistics::Interval;
 
 /// What stands where there is nothing to say.
@@ -78,6 +79,15 @@ impl Grid {
         }
         writeln!(out)
     }
+}
+
+/// What it was measured on, in one line.
+pub(crate) fn measured_on(environment: &Environment) -> String {
+    let Environment { cpu_model, cores, kernel, rust_version, date, git_revision, .. } =
+        environment;
+    let rust = rust_version.as_deref().unwrap_or("unknown compiler");
+    let revision = git_revision.as_deref().unwrap_or("unknown");
+    format!("{cpu_model}, {cores} cores, Linux {kernel}, {rust}; {date}, revision {revision}")
 }
 
 /// A figure of so many digits, where there is one.

@@ -5,6 +5,7 @@
 
 pub mod aa;
 pub mod bench;
+mod beside;
 pub mod evaluate;
 pub mod gate;
 pub(crate) mod grid;
@@ -58,7 +59,8 @@ pub fn compare(
 ) -> Result<Comparison, BenchError> {
     let scenarios = chosen_scenarios(&args.scenarios, args.quick)?;
     let servers = choose_servers(&args.bench.servers, false)?;
-    let bench = Bench::new(&args.bench, interrupt)?;
+    let subjects: Vec<Subject> = servers.iter().copied().map(Subject::Started).collect();
+    let bench = Bench::new(&args.bench, &subjects, interrupt)?;
     let mut comparing = Comparing::new(args, bench, &scenarios, servers.len());
     let passed = comparing.gate(&servers)?;
     for scenario in &scenarios {

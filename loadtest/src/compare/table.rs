@@ -7,7 +7,7 @@ use std::fmt::Write;
 use console::style;
 
 use super::evaluate::ranked;
-use super::grid::{Grid, NOTHING, Row, Tone, digits, plus_minus, ratio, times};
+use super::grid::{Grid, NOTHING, Row, Tone, digits, measured_on, plus_minus, ratio, times};
 use super::report::{Bound, Bounds, Comparison, Entry, Flags, ScenarioReport};
 use crate::process::FLOOR;
 use crate::statistics::Verdict;
@@ -63,7 +63,7 @@ const LEGEND_FEW: &str = "So few blocks allow no verdict: it takes 6, and 7 are 
 const LEGEND_BOUND: &str = "≥ ≤ ~: at least, at most, either: in some blocks the load tester was \
     the limit.";
 
-fn mark(bound: Bound) -> &'static str {
+pub(crate) fn mark(bound: Bound) -> &'static str {
     match bound {
         Bound::Exact => "",
         Bound::AtLeast => "≥",
@@ -72,7 +72,7 @@ fn mark(bound: Bound) -> &'static str {
     }
 }
 
-fn tie(entry: &Entry) -> &'static str {
+pub(crate) fn tie(entry: &Entry) -> &'static str {
     if entry.against_best == Some(Verdict::Tie) { " tie" } else { "" }
 }
 
@@ -193,18 +193,11 @@ fn write_markdown(out: &mut String, comparison: &Comparison) -> std::fmt::Result
         baseline.markdown(out)?;
     }
     writeln!(out, "{}\n", legend(comparison).replace('\n', " "))?;
-    let environment = &comparison.environment;
     let flags = &comparison.flags;
     writeln!(
         out,
-        "{}, {} cores, Linux {}, {}; {}, revision {}; {} blocks of {} s, \
-         {} load threads, --workers {} for each server, seed {}.",
-        environment.cpu_model,
-        environment.cores,
-        environment.kernel,
-        environment.rust_version.as_deref().unwrap_or("unknown compiler"),
-        environment.date,
-        environment.git_revision.as_deref().unwrap_or("unknown"),
+        "{}; {} blocks of {} s, {} load threads, --workers {} for each server, seed {}.",
+        measured_on(&comparison.environment),
         flags.blocks,
         flags.block_s,
         flags.client_threads,
@@ -281,7 +274,7 @@ mod tests {
         assert!(text.contains("| threads | ≥"), "{text}");
         assert!(text.contains("| pool | !"), "{text}");
         assert!(text.contains("≥ ≤ ~: at least"), "{text}");
-        assert!(text.contains("figures with ! are of bad ones: pool"), "{text}");
+        assert!(text.contains("where figures have a !: pool"), "{text}");
         assert!(text.contains("the load tester was the limit"), "{text}");
     }
 

@@ -66,7 +66,9 @@ fn interval(
         normal_below(-expanded) * resampled.iter().map(|(_, times)| *times as f64).sum::<f64>();
     let low = first_beyond(beyond, resampled.iter())?;
     let high = first_beyond(beyond, resampled.iter().rev())?;
-    Some(Interval { estimate, low, high, confidence })
+    // A ratio to nothing is no figure, and no number of a result file either.
+    let interval = Interval { estimate, low, high, confidence };
+    [estimate, low, high].iter().all(|bound| bound.is_finite()).then_some(interval)
 }
 
 /// The first value at which more than so many have come up.
@@ -163,6 +165,7 @@ mod tests {
         let still = of_ratio_of_medians(&spread, &[100.0; 7], 0.95).unwrap();
         assert!(still.high - still.low < 2.0 * (ratio.high - ratio.low), "{still:?}");
         assert_eq!(of_ratio_of_medians(&spread, &[], 0.95), None);
+        assert_eq!(of_ratio_of_medians(&spread, &[0.0, 1.0, 2.0], 0.95), None);
     }
 
     proptest! {

@@ -36,7 +36,7 @@ fn t_within(t: f64, freedom: u32) -> f64 {
 }
 
 /// Between which `-t` and `t` this share lies.
-pub(super) fn t_of(share: f64, freedom: u32) -> f64 {
+pub(crate) fn t_of(share: f64, freedom: u32) -> f64 {
     /// Halvings that leave nothing of the precision of a float.
     const HALVINGS: usize = 100;
     let (mut low, mut high) = (0.0, 1e6);

@@ -4,7 +4,7 @@
 //! caution: a small difference stays a tie until there are more blocks.
 
 pub mod bootstrap;
-mod distribution;
+pub(crate) mod distribution;
 pub mod random;
 pub mod randomisation;
 #[cfg(test)]
