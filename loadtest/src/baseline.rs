@@ -289,5 +289,116 @@ impl BaselineReport {
 }
 
 const LEGEND: &str = "Now as a part of then, with the interval of the ratio of medians. tie: cannot \
-    be told apart, by that or\nby a permutation test. Two times of one machine: what it did in \
-    between is in these changes, and no\nstatistics can take it out.";
+    be told apart, by that\nor by a permutation test. Two times of one machine: what it did in \
+    between is in these changes, and\nno statistics can take it out.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::evaluate::evaluate;
+    use crate::compare::evaluate::tests::{entry, limited};
+    use crate::cost::ServerCost;
+
+    const RATES: [f64; 7] = [100.0, 103.0, 98.0, 101.0, 99.0, 102.0, 97.0];
+
+    /// A server with these rates, each request of which costs so many microseconds.
+    fn with_cpu(server: &str, rates: &[f64], cpu_us: f64) -> Entry {
+        let mut entry = entry(server, rates);
+        for (at, block) in entry.blocks.iter_mut().enumerate() {
+            let cpu_us_per_request = cpu_us * (1.0 + at as f64 / 1_000.0);
+            block.run.server = Some(ServerCost { cpu_us_per_request, ..ServerCost::default() });
+        }
+        evaluated(entry)
+    }
+
+    fn evaluated(entry: Entry) -> Entry {
+        let mut entries = [entry];
+        evaluate(&mut entries, false);
+        entries.into_iter().next().unwrap()
+    }
+
+    fn report(before: &Entry, now: &Entry, rates: [Option<f64>; 2]) -> BaselineReport {
+        let loads = |entry, rate| [("echo", rate, std::slice::from_ref(entry))];
+        let environment = Environment::look();
+        let (before, now) = (loads(before, rates[0]), loads(now, rates[1]));
+        BaselineReport::new(("main", &environment), &before, &now, &[])
+    }
+
+    #[test]
+    fn less_throughput_and_more_cpu_are_regressions() {
+        let before = with_cpu("epoll", &RATES, 5.0);
+        let named = |now: &Entry, tolerance| {
+            report(&before, now, [None, None]).regressions(tolerance).join("; ")
+        };
+        let slower = with_cpu("epoll", &RATES.map(|rate| rate * 0.8), 5.0);
+        assert_eq!(named(&slower, 0.05), "echo, epoll: throughput is 0.80 of what it was");
+        assert_eq!(named(&slower, 0.25), "");
+        let dearer = with_cpu("epoll", &RATES, 6.0);
+        assert_eq!(named(&dearer, 0.05), "echo, epoll: CPU per request is 1.20 of what it was");
+        assert_eq!(named(&dearer, 0.25), "");
+        let better = with_cpu("epoll", &RATES.map(|rate| rate * 1.2), 4.0);
+        assert_eq!(named(&better, 0.05), "");
+        assert_eq!(named(&before, 0.0), "");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_named() {
+        let before = with_cpu("epoll", &RATES, 5.0);
+        let warned = |now: &Entry, rates| {
+            let report = report(&before, now, rates);
+            (report.changes.len(), report.warnings.join("; "))
+        };
+        let other = with_cpu("tasks", &RATES, 5.0);
+        let (changes, warnings) = warned(&other, [None, None]);
+        assert_eq!((changes, warnings.as_str()), (0, "echo, tasks: the baseline does not have it"));
+        assert_eq!(warned(&before, [Some(1.0), Some(2.0)]).0, 0, "another rate is another load");
+        let mut noisy = before.clone();
+        noisy.blocks.iter_mut().for_each(|block| block.noisy = true);
+        let (changes, warnings) = warned(&evaluated(noisy), [None, None]);
+        assert!(changes == 0 && warnings.contains("no block that may be believed"), "{warnings}");
+        let mut capped = before.clone();
+        capped.blocks = (0..7).map(|number| limited(number, 10.0)).collect();
+        let report = report(&before, &evaluated(capped), [None, None]);
+        assert_eq!(report.changes[0].throughput, None);
+        assert!(report.warnings[0].contains("the load tester was the limit"));
+        assert_eq!(report.regressions(0.0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn in_the_open_loop_only_the_cost_is_compared() {
+        let before = with_cpu("epoll", &RATES, 5.0);
+        let now = with_cpu("epoll", &RATES.map(|rate| rate * 0.8), 6.0);
+        let report = report(&before, &now, [Some(100.0), Some(100.0)]);
+        assert_eq!(report.changes[0].throughput, None);
+        assert_eq!(report.changes[0].cpu.map(|cpu| cpu.verdict), Some(Verdict::Slower));
+        assert_eq!(report.warnings, Vec::<String>::new());
+        let mut text = String::new();
+        report.terminal(&mut text).unwrap();
+        assert!(text.contains("WORSE"), "{text}");
+        let text = console::strip_ansi_codes(&text).into_owned();
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+
+    #[test]
+    fn machines_and_names_are_checked() {
+        let here = Environment::look();
+        let mut there = here.clone();
+        assert_eq!(machines_differ(&here, &there), Vec::<String>::new());
+        there.cores += 1;
+        "another".clone_into(&mut there.cpu_model);
+        there.git_revision = None; // which is what one wants to compare
+        let unlike = machines_differ(&here, &there);
+        assert!(unlike.len() == 2 && unlike[0].starts_with("CPU (another, now "), "{unlike:?}");
+        for fine in ["main", "v1.2-rc_3", "0"] {
+            assert_eq!(name(fine).as_deref(), Ok(fine));
+        }
+        for wrong in ["", ".", "..", ".hidden", "a/b", "a b", "\u{fc}", &"x".repeat(101)] {
+            assert!(name(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            (percent("5%"), percent("0"), percent("12.5 %")),
+            (Ok(0.05), Ok(0.0), Ok(0.125))
+        );
+        assert!(percent("-1%").is_err() && percent("101").is_err() && percent("x").is_err());
+    }
+}

@@ -16,6 +16,7 @@
 
 pub mod audit;
 pub mod baseline;
+pub mod capacity;
 pub mod commands;
 pub mod compare;
 pub mod connect;

@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
+use super::print;
 use super::value::{THREADS_MAX, at_least_one, threads_default, workers_beside};
 use crate::process::Launch;
 
@@ -28,6 +29,10 @@ pub struct BenchArgs {
     /// Where the results go
     #[arg(long, value_name = "DIR", default_value = "target/quintet")]
     pub output_dir: PathBuf,
+    /// Write the result as JSON to this file too, or with - to standard output in place of the
+    /// tables
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
     /// Where the server binaries are [default: where this program is]
     #[arg(long, value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
@@ -70,6 +75,18 @@ impl BenchArgs {
             eprintln!("result: {}", path.display());
         }
         Ok(())
+    }
+
+    /// Prints the result, and writes it where --json says.
+    pub(super) fn show(&self, result: &impl Serialize, terminal: &str) -> anyhow::Result<()> {
+        let json = || serde_json::to_string_pretty(result).map(|json| json + "\n");
+        match self.json.as_deref() {
+            Some(path) if path == Path::new("-") => return print(&json()?),
+            Some(path) => fs::write(path, json()?)
+                .with_context(|| format!("cannot write {}", path.display()))?,
+            None => {}
+        }
+        print(terminal)
     }
 }
 

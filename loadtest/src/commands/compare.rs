@@ -8,7 +8,7 @@ use clap::Args;
 use super::baseline::BaselineArgs;
 use super::bench::BenchArgs;
 use super::value::positive;
-use super::{EXIT_INTERRUPTED, EXIT_REGRESSION, EXIT_USAGE, interrupt, print};
+use super::{EXIT_INTERRUPTED, EXIT_REGRESSION, EXIT_USAGE, interrupt};
 use crate::baseline::{self, BaselineError, BaselineReport, Loaded};
 use crate::compare::aa::{self, AaFlags, aa};
 use crate::compare::bench::{Bench, BenchError, Subject, choose_servers};
@@ -95,7 +95,7 @@ fn against_each_other(args: &CompareArgs, interrupt: &Interrupt) -> anyhow::Resu
     if !comparison.interrupted {
         args.baselines.save(&args.bench.output_dir, &comparison)?;
     }
-    print(&table::terminal(&comparison))?;
+    args.bench.show(&comparison, &table::terminal(&comparison))?;
     let regressions = args.baselines.regressions(comparison.baseline.as_ref());
     Ok(if comparison.interrupted {
         ExitCode::from(EXIT_INTERRUPTED)
@@ -173,7 +173,7 @@ fn against_itself(
     }
     let result = aa(flags, (*server, scenario), &mut bench)?;
     args.bench.write("aa", &result, None)?;
-    print(&aa::terminal(&result))?;
+    args.bench.show(&result, &aa::terminal(&result))?;
     Ok(match (result.interrupted, result.passed) {
         (true, _) => ExitCode::from(EXIT_INTERRUPTED),
         (false, true) => ExitCode::SUCCESS,

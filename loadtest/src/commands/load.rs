@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::bench::BenchArgs;
 use super::value::{CONNECTIONS_MAX, at_least_one, duration, positive};
-use crate::compare::bench::{Load, Subject};
+use crate::compare::bench::{BenchError, Load, Subject, choose_servers};
 use crate::compare::warmup_of;
 use crate::plan::Schedule;
 use crate::target::Target;
@@ -57,8 +58,15 @@ impl LoadArgs {
         }
     }
 
-    /// The server that runs already, where one was named.
-    pub fn running(&self) -> Option<Subject> {
-        self.url.map(|target| Subject::Running(target, self.server_pid))
+    /// The server that runs already, or those that are to be started.
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub fn subjects(&self, bench: &BenchArgs) -> Result<Vec<Subject>, BenchError> {
+        if let Some(target) = self.url {
+            return Ok(vec![Subject::Running(target, self.server_pid)]);
+        }
+        let chosen = choose_servers(&bench.servers, true)?;
+        Ok(chosen.into_iter().map(Subject::Started).collect())
     }
 }

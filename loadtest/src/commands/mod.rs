@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod bench;
+pub mod capacity;
 pub mod compare;
 pub mod floor;
 pub mod load;
@@ -42,6 +43,8 @@ pub enum Command {
     Run(run::RunArgs),
     /// Start the servers, compare them with each other and with the floor, print the table
     Compare(compare::CompareArgs),
+    /// Search for the highest rate at which a server holds what it must hold
+    Capacity(capacity::CapacityArgs),
     /// Vary one parameter of the load: connections, depth, payload, rate, work, idle connections
     Sweep(sweep::SweepArgs),
     /// Serve the floor: echo bytes with no codec and no handler
@@ -59,6 +62,7 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
+            Self::Capacity(args) => capacity::execute(args),
             Self::Sweep(args) => sweep::execute(args),
             Self::Floor(args) => floor::execute(args),
             Self::Table(args) => table::execute(args),

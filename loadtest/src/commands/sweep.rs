@@ -1,10 +1,7 @@
 //! `loadtest sweep`: one parameter of the load in many values.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::baseline::BaselineArgs;
@@ -12,15 +9,15 @@ use super::bench::BenchArgs;
 use super::compare::usage;
 use super::load::LoadArgs;
 use super::value::{at_least_one, rate};
-use super::{EXIT_INTERRUPTED, EXIT_REGRESSION, interrupt, print};
+use super::{EXIT_INTERRUPTED, EXIT_REGRESSION, interrupt};
 use crate::baseline::{self, BaselineError, BaselineReport, Loaded};
-use crate::compare::bench::{Bench, Load, Subject, choose_servers};
+use crate::compare::bench::{Bench, Load};
 use crate::environment::Environment;
 use crate::pace::Pace;
 use crate::plan::{OUTSTANDING_MAX, Schedule};
 use crate::share::Interrupt;
 use crate::sweep::over::Over;
-use crate::sweep::report::{Sweep, SweepFlags};
+use crate::sweep::report::{Point, Sweep, SweepFlags};
 use crate::sweep::{sweep, table};
 
 /// The flags.
@@ -49,10 +46,6 @@ pub struct SweepArgs {
     /// Open loop: requests per second over all connections
     #[arg(short, long, value_parser = rate)]
     pub rate: Option<f64>,
-    /// Write the result as JSON to this file too, or with - to standard output in place of the
-    /// tables
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
     #[allow(missing_docs)] // the flags say it
     #[command(flatten)]
     pub load: LoadArgs,
@@ -100,12 +93,7 @@ pub(super) fn execute(args: &SweepArgs) -> anyhow::Result<ExitCode> {
 
 fn swept(args: &SweepArgs, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let before = args.baselines.baseline.as_deref().map(|name| before(args, name)).transpose()?;
-    let subjects = match args.load.running() {
-        Some(running) => vec![running],
-        None => {
-            choose_servers(&args.bench.servers, true)?.into_iter().map(Subject::Started).collect()
-        }
-    };
+    let subjects = args.load.subjects(&args.bench)?;
     let mut bench = Bench::new(&args.bench, &subjects, interrupt)?;
     let mut result = sweep(args.flags(), &args.over, (&subjects, &args.base()), &mut bench)?;
     if let (Some(name), Some((before, forced))) = (&args.baselines.baseline, &before) {
@@ -121,7 +109,7 @@ fn swept(args: &SweepArgs, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     if !result.interrupted && result.failures.is_empty() {
         args.baselines.save(&args.bench.output_dir, &result)?;
     }
-    show(&result, args.json.as_deref())?;
+    args.bench.show(&result, &table::terminal(&result))?;
     for failure in &result.failures {
         eprintln!("loadtest: {failure}");
     }
@@ -137,24 +125,12 @@ fn swept(args: &SweepArgs, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn show(result: &Sweep, json: Option<&Path>) -> anyhow::Result<()> {
-    let text = || serde_json::to_string_pretty(result).map(|json| json + "\n");
-    match json {
-        Some(path) if path == Path::new("-") => return print(&text()?),
-        Some(path) => {
-            fs::write(path, text()?).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        None => {}
-    }
-    print(&table::terminal(result))
-}
-
 fn names(sweep: &Sweep) -> Vec<String> {
     sweep.points.iter().map(|point| sweep.name(point)).collect()
 }
 
 fn loads<'a>(sweep: &'a Sweep, names: &'a [String]) -> Vec<Loaded<'a>> {
-    let load = |(point, name): (&'a crate::sweep::report::Point, &'a String)| {
+    let load = |(point, name): (&'a Point, &'a String)| {
         (name.as_str(), sweep.rate_rps(point), point.entries.as_slice())
     };
     sweep.points.iter().zip(names).map(load).collect()

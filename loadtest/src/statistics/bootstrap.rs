@@ -45,7 +45,7 @@ pub fn of_ratio_of_medians(above: &[f64], below: &[f64], confidence: f64) -> Opt
 
 /// With which confidence the median of what the values come from lies between the smallest and
 /// the largest of them: all fall on one side as rarely as so many coins do.
-fn confidence_max(count: usize) -> f64 {
+pub(crate) fn confidence_max(count: usize) -> f64 {
     1.0 - f64::powi(2.0, 1 - i32::try_from(count).unwrap_or(i32::MAX))
 }
 

@@ -178,6 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn a_difference_must_show_in_the_interval_and_in_the_test() {
+        let paired = |ratios: &[f64]| Difference::paired(ratios, Better::Higher, ALPHA);
+        // One in seven against it: chance seldom does that, but the interval holds 1.
+        let interval_only = paired(&[1.2, 1.3, 1.25, 1.22, 1.28, 1.24, 0.99]);
+        assert!(interval_only.p_value <= ALPHA && interval_only.ratio.unwrap().contains(1.0));
+        assert_eq!(interval_only.verdict, Verdict::Tie);
+        // One in ten against it, and as much as all others together.
+        let mut ratios = [1.01; 10];
+        ratios[3] = 0.9;
+        let test_only = paired(&ratios);
+        assert!(test_only.p_value > ALPHA && !test_only.ratio.unwrap().contains(1.0));
+        assert_eq!(test_only.verdict, Verdict::Tie);
+    }
+
+    #[test]
     fn two_times_are_told_apart_without_pairs() {
         let before = [100.0, 103.0, 98.0, 101.0, 99.0];
         let now = before.map(|value| value * 0.85);
