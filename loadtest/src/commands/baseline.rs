@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use crate::baseline::{self, BaselineError, BaselineReport, name, percent};
+use crate::baseline::report::BaselineReport;
+use crate::baseline::{self, BaselineError, name, percent};
 
 /// The flags.
 #[derive(Args, Clone, Debug)]

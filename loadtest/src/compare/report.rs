@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{evaluate, warnings};
-use crate::baseline::BaselineReport;
+use crate::baseline::report::BaselineReport;
 use crate::environment::Environment;
 use crate::result::RunResult;
 use crate::statistics::{Interval, Verdict};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::over::Parameter;
 use super::usl::Usl;
-use crate::baseline::BaselineReport;
+use crate::baseline::report::BaselineReport;
 use crate::compare::evaluate::{evaluate, warnings};
 use crate::compare::report::{Bound, Entry};
 use crate::environment::Environment;
@@ -199,5 +199,108 @@ impl Sweep {
                 Err(why) => self.warnings.push(format!("{server}: no scalability law: {why}")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::compare::evaluate::tests::{block, limited};
+    use crate::compare::report::Block;
+    use crate::process::FLOOR;
+    use crate::sweep::table;
+
+    const LAW: Usl = Usl { lambda: 1_000.0, sigma: 0.05, kappa: 2e-4, r_squared: 1.0 };
+
+    /// Of two servers that follow the law, with blocks that differ by some percent.
+    pub(crate) fn swept(parameter: Parameter, block_of: fn(u64, f64) -> Block) -> Sweep {
+        let entry = |name: &str, rps: f64| {
+            let rate = |number: u64| rps * (1.0 + 0.01 * (number as f64 - 3.0));
+            let blocks = (0..7).map(|number| block_of(number, rate(number)));
+            Entry::new(name.to_owned(), blocks.collect())
+        };
+        let points = [1.0, 4.0, 16.0, 64.0, 256.0].map(|value| Point {
+            value,
+            label: value.to_string(),
+            entries: vec![entry("threads", LAW.at(value)), entry(FLOOR.name, 3.0 * LAW.at(value))],
+        });
+        let mut sweep = Sweep {
+            schema: SWEEP_SCHEMA.to_owned(),
+            environment: Environment::look(),
+            command: Vec::new(),
+            flags: SweepFlags {
+                target: None,
+                connections: 64,
+                depth: Some(1),
+                rate_rps: None,
+                work: "echo:64".to_owned(),
+                blocks: 7,
+                block_s: 1.0,
+                warmup_s: 0.25,
+                timeout_s: 5.0,
+                client_threads: 1,
+                server_workers: 1,
+                shuffled: true,
+                seed: 1,
+            },
+            parameter,
+            points: points.to_vec(),
+            fits: Vec::new(),
+            interrupted: false,
+            failures: Vec::new(),
+            warnings: Vec::new(),
+            baseline: None,
+        };
+        sweep.evaluate();
+        sweep
+    }
+
+    fn quiet(number: u64, rps: f64) -> Block {
+        block(number, rps, false)
+    }
+
+    #[test]
+    fn a_law_is_fitted_to_each_server_of_a_closed_loop() {
+        let sweep = swept(Parameter::Connections, quiet);
+        let servers: Vec<&str> = sweep.fits.iter().map(|fit| fit.server.as_str()).collect();
+        assert_eq!((servers, sweep.warnings.len()), (vec!["threads", FLOOR.name], 0));
+        let fit = &sweep.fits[0];
+        assert!((fit.usl.sigma / LAW.sigma - 1.0).abs() < 1e-6, "{fit:?}");
+        assert!((fit.peak_at.unwrap() / (0.95_f64 / 2e-4).sqrt() - 1.0).abs() < 1e-6, "{fit:?}");
+        assert!(!fit.extrapolated);
+        for other in [Parameter::Payload, Parameter::Rate, Parameter::Idle] {
+            assert!(swept(other, quiet).fits.is_empty(), "{other:?}");
+        }
+        let mut open = sweep;
+        open.flags.rate_rps = Some(10.0);
+        open.evaluate();
+        assert!(open.fits.is_empty() && open.warnings.is_empty());
+    }
+
+    #[test]
+    fn points_that_the_tester_limited_are_in_no_law() {
+        let capped =
+            |number, rps| if rps > 5_000.0 { limited(number, rps) } else { quiet(number, rps) };
+        let sweep = swept(Parameter::Depth, capped);
+        assert!(sweep.fits.is_empty());
+        let warnings = sweep.warnings.join("; ");
+        assert!(warnings.contains("threads: no scalability law: 2 points"), "{warnings}");
+        assert!(warnings.contains("the load tester was the limit"), "{warnings}");
+    }
+
+    #[test]
+    fn all_follows_from_the_blocks() {
+        let sweep = swept(Parameter::Connections, quiet);
+        let mut bare = sweep.clone();
+        bare.fits.clear();
+        for entry in bare.points.iter_mut().flat_map(|point| &mut point.entries) {
+            *entry = Entry::new(entry.server.clone(), entry.blocks.clone());
+        }
+        let read = Sweep::read(&serde_json::to_vec(&bare).unwrap()).unwrap();
+        let (made, again) = (table::markdown(&sweep), table::markdown(&read));
+        assert!(made == again, "{made}\n{again}");
+        let fit = serde_json::to_value(&read.fits[0]).unwrap();
+        assert!(fit["law"] == "usl" && fit["lambda"].is_f64(), "{fit}");
+        assert!(read.points[0].entries[0].intervals.throughput_rps.is_some());
     }
 }

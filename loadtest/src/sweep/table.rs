@@ -16,7 +16,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// A column: its head, and its cell for an entry.
 type Column = (&'static str, fn(&Entry) -> String);
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 8] = [
     ("requests/s", |e| {
         let mark = if e.doubtful { "!" } else { mark(e.bounds.throughput_rps) };
         format!("{mark}{}", grouped(e.medians.throughput_rps))
@@ -26,7 +26,6 @@ const COLUMNS: [Column; 9] = [
     ("p99", |e| time(e.medians.latency_p99_us)),
     ("low–high", |e| e.intervals.latency_p99_us.map_or_else(|| NOTHING.to_owned(), times)),
     ("CPU us", |e| digits(e.medians.cpu_us_per_request, 2)),
-    ("±", |e| plus_minus(e.intervals.cpu_us_per_request)),
     ("syscalls", |e| digits(e.medians.system_calls_per_request, 2)),
     ("MiB", |e| digits(e.medians.rss_anon_bytes.map(|bytes| bytes / MIB), 1)),
 ];
@@ -164,4 +163,46 @@ fn write_markdown(out: &mut String, sweep: &Sweep) -> std::fmt::Result {
         writeln!(out)?;
     }
     notes.iter().try_for_each(|note| writeln!(out, "- {note}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::swept;
+    use super::*;
+    use crate::compare::evaluate::tests::{block, limited};
+    use crate::cost::ServerCost;
+
+    #[test]
+    fn no_line_is_wider_than_a_hundred_columns() {
+        for parameter in [Parameter::Connections, Parameter::Rate] {
+            let sweep = swept(parameter, |number, rps| {
+                let mut block = limited(number, rps * 400.0);
+                block.run.latency_us.p50 = 99_990.0;
+                block.run.latency_us.p99 = 99_990.0 + number as f64;
+                let cpu_us_per_request = 158.84 + number as f64;
+                let rss_anon_bytes = 999 << 20;
+                let cost =
+                    ServerCost { cpu_us_per_request, rss_anon_bytes, ..ServerCost::default() };
+                block.run.server = Some(cost);
+                block.system_calls_per_request = Some(13.37);
+                block
+            });
+            let text = terminal(&sweep);
+            let text = console::strip_ansi_codes(&text);
+            for line in text.lines().filter(|line| !line.contains("warning:")) {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+            assert!(text.contains(" ≥"), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_server_has_a_table_and_a_law() {
+        let text = markdown(&swept(Parameter::Connections, |n, rps| block(n, rps, false)));
+        assert!(text.contains("**threads by connections: echo:64, depth 1**"), "{text}");
+        assert!(text.contains("lambda 1,000/s, sigma 0.050, kappa 2.0e-4, R2 1.000; a peak of"));
+        assert_eq!(text.matches("| connections | of best |").count(), 2);
+        let rated = markdown(&swept(Parameter::Rate, |n, rps| block(n, rps, false)));
+        assert!(rated.contains("**threads by rate: echo:64, 64 connections**"), "{rated}");
+    }
 }
