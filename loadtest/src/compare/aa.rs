@@ -273,6 +273,9 @@ mod tests {
             assert!((result.share_error - 0.0487).abs() < 1e-4);
             assert_eq!(terminal(&result).contains("FAILED"), !passed);
         }
+        // Two of 30 are 6.7 %: above the level, and within its error of 4 %.
+        assert!(judge(flags(), experiments(2, 30)).passed);
+        assert!(!judge(flags(), experiments(3, 30)).passed);
         assert!(!judge(flags(), vec![]).passed, "nothing was shown");
     }
 
