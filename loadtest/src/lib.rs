@@ -16,6 +16,8 @@
 
 pub mod audit;
 pub mod background;
+pub mod baseline;
+pub mod capacity;
 pub mod client;
 pub mod commands;
 pub mod compare;
@@ -39,6 +41,7 @@ pub mod selfcheck;
 pub mod share;
 pub mod start;
 pub mod statistics;
+pub mod sweep;
 pub mod target;
 pub mod template;
 pub mod terminal;

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::value::{CONNECTIONS_MAX, THREADS_MAX, at_least_one, workers_default};
 use super::{EXIT_INTERRUPTED, EXIT_USAGE, interrupt, print};
-use crate::compare::choose_servers;
+use crate::compare::bench::choose_servers;
 use crate::memory::{COUNTS_MIN, MemoryConfig, Requests, Subjects, measure, table};
 use crate::process::Launch;
 use crate::target::Target;
@@ -74,7 +74,7 @@ impl MemoryArgs {
         let subjects = match (self.url, self.server_pid) {
             (Some(target), Some(pid)) => Subjects::Running { target, pid },
             _ => Subjects::Started(
-                choose_servers(&self.servers).map_err(|error| error.to_string())?,
+                choose_servers(&self.servers, false).map_err(|error| error.to_string())?,
                 Launch { bin_dir: self.bin_dir(), workers: self.workers() },
             ),
         };

@@ -1,14 +1,19 @@
 //! The command line: one file per command, with its flags and what it does with them.
 
+pub mod baseline;
+pub mod bench;
+pub mod capacity;
 pub mod compare;
 pub mod completions;
 pub mod floor;
+pub mod load;
 pub mod man;
 pub mod memory;
 pub mod merge;
 mod progress;
 pub mod run;
 pub mod selfcheck;
+pub mod sweep;
 pub mod table;
 pub mod value;
 pub mod verify;
@@ -45,6 +50,10 @@ pub enum Command {
     Run(run::RunArgs),
     /// Start the servers, compare them with each other and with the floor, print the table
     Compare(compare::CompareArgs),
+    /// Search for the highest rate at which a server holds what it must hold
+    Capacity(capacity::CapacityArgs),
+    /// Vary one parameter of the load: connections, depth, payload, rate, work, idle connections
+    Sweep(sweep::SweepArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
     /// Make one result of those of several machines that shared a schedule
@@ -75,6 +84,8 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
+            Self::Capacity(args) => capacity::execute(args),
+            Self::Sweep(args) => sweep::execute(args),
             Self::Floor(args) => floor::execute(args),
             Self::Merge(args) => merge::execute(args),
             Self::Selfcheck(args) => selfcheck::execute(args),

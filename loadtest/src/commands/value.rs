@@ -25,8 +25,13 @@ pub fn threads_default() -> NonZeroUsize {
 /// leave. A server with more threads than cores are left for it would fight the load tester for
 /// them, and the comparison would be one of the scheduler's moods.
 pub fn workers_default() -> NonZeroUsize {
+    workers_beside(threads_default())
+}
+
+/// The same beside so many load threads.
+pub fn workers_beside(threads: NonZeroUsize) -> NonZeroUsize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let left = cores.saturating_sub(threads_default().get());
+    let left = cores.saturating_sub(threads.get());
     NonZeroUsize::new(left).unwrap_or(NonZeroUsize::MIN)
 }
 

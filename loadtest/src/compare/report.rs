@@ -1,11 +1,16 @@
 //! The result of a comparison, as programs read it: the schema `quintet/compare/1`.
 //!
-//! Every block is kept whole, so that the medians and the table can be made again from the file.
+//! Every block is kept whole, and all else follows from the blocks: [`Comparison::read`] makes
+//! medians, intervals, verdicts and warnings again, so that a file from before they were thought of
+//! has them too.
 
 use serde::{Deserialize, Serialize};
 
+use super::evaluate::{evaluate, warnings};
+use crate::baseline::report::BaselineReport;
 use crate::environment::Environment;
 use crate::result::RunResult;
+use crate::statistics::{Interval, Verdict};
 
 /// Name and version of the schema.
 pub const COMPARE_SCHEMA: &str = "quintet/compare/1";
@@ -17,6 +22,9 @@ pub struct Comparison {
     pub schema: String,
     /// What it ran on.
     pub environment: Environment,
+    /// The command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// How it was run.
     pub flags: Flags,
     /// Whether it was ended before all was measured.
@@ -27,6 +35,33 @@ pub struct Comparison {
     pub scenarios: Vec<ScenarioReport>,
     /// What a reader should know.
     pub warnings: Vec<String>,
+    /// What changed since an earlier comparison, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineReport>,
+}
+
+impl Comparison {
+    /// From the text of a result file.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut comparison: Self = serde_json::from_slice(text)?;
+        comparison.evaluate();
+        Ok(comparison)
+    }
+
+    /// Makes all that follows from the blocks.
+    pub fn evaluate(&mut self) {
+        self.warnings.clear();
+        for scenario in &mut self.scenarios {
+            evaluate(&mut scenario.entries, scenario.rate_rps.is_some());
+            self.warnings.extend(warnings(&scenario.name, &scenario.entries));
+        }
+        if self.interrupted {
+            self.warnings.push("interrupted: not all was measured".to_owned());
+        }
+    }
 }
 
 /// How it was run.
@@ -74,7 +109,7 @@ pub struct ScenarioReport {
     pub entries: Vec<Entry>,
 }
 
-/// One server in one scenario.
+/// One server under one load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// Its name.
@@ -83,6 +118,34 @@ pub struct Entry {
     pub blocks: Vec<Block>,
     /// The middle of it.
     pub medians: Medians,
+    /// How sure that is.
+    #[serde(default)]
+    pub intervals: Intervals,
+    /// What the load tester's own limit makes of it.
+    #[serde(default)]
+    pub bounds: Bounds,
+    /// Beside the best server, by throughput, or by p99 where the loop is open. None for the best
+    /// itself and for the floor.
+    #[serde(default)]
+    pub against_best: Option<Verdict>,
+    /// Whether no block may be believed, so that the figures are those of bad ones.
+    #[serde(default)]
+    pub doubtful: bool,
+}
+
+impl Entry {
+    /// Of these blocks; what follows from them is made by [`evaluate`].
+    pub fn new(server: String, blocks: Vec<Block>) -> Self {
+        Self {
+            server,
+            blocks,
+            medians: Medians::default(),
+            intervals: Intervals::default(),
+            bounds: Bounds::default(),
+            against_best: None,
+            doubtful: false,
+        }
+    }
 }
 
 /// One block.
@@ -94,22 +157,45 @@ pub struct Block {
     pub run: RunResult,
     /// The server's own count of reads, writes and waits per request, warm-up included.
     pub system_calls_per_request: Option<f64>,
-    /// Cores that neither the server nor the tester used.
+    /// Cores that neither the server nor the tester used; 0 where the server's process is not
+    /// known.
     pub noise_cores: f64,
     /// Whether that was too much, also when it was repeated.
     pub noisy: bool,
 }
 
-/// Medians over the quiet blocks of an entry.
+/// A load thread that is on a CPU for more of its time has nothing to spare: the audit's own limit.
+const SATURATED: f64 = 0.95;
+
+impl Block {
+    /// Whether the load tester, and not the server, was the limit of a closed loop: then the
+    /// server could have done more, and its figure is a lower bound. Such a block is as good as
+    /// another one for that. To leave it out, or to measure it again until the tester was not the
+    /// limit, would select the slow blocks.
+    pub fn is_tester_limited(&self) -> bool {
+        let run = &self.run;
+        !run.valid && run.ok > 0 && run.settings.depth.is_some() && run.client.busy >= SATURATED
+    }
+
+    /// Whether its figures say something of the server.
+    pub fn is_trusted(&self) -> bool {
+        !self.noisy && (self.run.valid || self.is_tester_limited())
+    }
+}
+
+/// Medians over the trusted blocks of an entry, or over all where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Medians {
     /// Right answers per second.
     pub throughput_rps: f64,
     /// Half of the range over the blocks, as a part of the median.
     pub throughput_spread: f64,
-    /// Of the ratios to the floor's block of the same number; where noise left no such pair, the
+    /// Of the ratios to the floor's block of the same number; where there is no such pair, the
     /// ratio of the medians.
     pub of_floor: Option<f64>,
+    /// The same beside the best server.
+    #[serde(default)]
+    pub of_best: Option<f64>,
     /// CPU of the server, microseconds per request.
     pub cpu_us_per_request: Option<f64>,
     /// Of the server, with its connections open.
@@ -128,103 +214,47 @@ pub struct Medians {
     pub latency_p99_us: f64,
 }
 
-impl Medians {
-    /// Of an entry's blocks; `floor` are the floor's. Noisy blocks count only where there are no
-    /// others.
-    pub fn of(blocks: &[Block], floor: Option<&[Block]>) -> Self {
-        let blocks = usable(blocks);
-        let floor = floor.map(usable);
-        let of = |value: &dyn Fn(&Block) -> Option<f64>| {
-            median(blocks.iter().copied().filter_map(value).collect())
-        };
-        let server = |value: fn(&crate::cost::ServerCost) -> f64| {
-            of(&|block| block.run.server.as_ref().map(value))
-        };
-        let rates = || blocks.iter().map(|block| block.run.throughput_rps);
-        let throughput_rps = median(rates().collect()).unwrap_or(0.0);
-        let range = rates().fold(0.0, f64::max) - rates().fold(f64::INFINITY, f64::min);
-        let spread = if throughput_rps > 0.0 { range / 2.0 / throughput_rps } else { 0.0 };
-        let beside = |block: &Block| {
-            let floor = floor
-                .as_ref()?
-                .iter()
-                .find(|floor| floor.number == block.number && floor.noisy == block.noisy)?;
-            Some(block.run.throughput_rps / floor.run.throughput_rps)
-        };
-        // Where no two blocks were measured under the same conditions, the medians must do.
-        let of_medians = || {
-            let rates = floor.as_ref()?.iter().map(|floor| floor.run.throughput_rps);
-            Some(throughput_rps / median(rates.collect())?)
-        };
-        Self {
-            throughput_rps,
-            throughput_spread: spread,
-            of_floor: of(&beside).or_else(of_medians),
-            cpu_us_per_request: server(|cost| cost.cpu_us_per_request),
-            rss_anon_bytes: server(|cost| cost.rss_anon_bytes as f64),
-            pss_bytes: server(|cost| cost.pss_bytes as f64),
-            threads: server(|cost| cost.threads as f64),
-            context_switches_per_request: server(|cost| cost.context_switches_per_request),
-            system_calls_per_request: of(&|block| block.system_calls_per_request),
-            latency_p50_us: of(&|block| Some(block.run.latency_us.p50)).unwrap_or(0.0),
-            latency_p99_us: of(&|block| Some(block.run.latency_us.p99)).unwrap_or(0.0),
-        }
-    }
+/// Intervals of those medians; none with fewer than two blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Intervals {
+    /// Right answers per second.
+    pub throughput_rps: Option<Interval>,
+    /// Of the paired ratios to the floor.
+    pub of_floor: Option<Interval>,
+    /// Of the paired ratios to the best server.
+    pub of_best: Option<Interval>,
+    /// CPU of the server, microseconds per request.
+    pub cpu_us_per_request: Option<Interval>,
+    /// Response time.
+    pub latency_p50_us: Option<Interval>,
+    /// Response time.
+    pub latency_p99_us: Option<Interval>,
+    /// Where the loop is open: of the paired ratios of p99 to the best server's.
+    pub latency_p99_of_best: Option<Interval>,
 }
 
-/// The quiet blocks, or all where none was.
-fn usable(blocks: &[Block]) -> Vec<&Block> {
-    let quiet: Vec<&Block> = blocks.iter().filter(|block| !block.noisy).collect();
-    if quiet.is_empty() { blocks.iter().collect() } else { quiet }
+/// What the load tester's own limit makes of throughputs and their ratios.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Right answers per second.
+    pub throughput_rps: Bound,
+    /// The ratio to the floor.
+    pub of_floor: Bound,
+    /// The ratio to the best server.
+    pub of_best: Bound,
 }
 
-/// The middle value, or the mean of the two in the middle.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.retain(|value| value.is_finite());
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(values[middle]),
-        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::result::{ClientCost, Quantiles};
-
-    fn block(number: u64, throughput_rps: f64, noisy: bool) -> Block {
-        let run = serde_json::json!({
-            "schema": "", "target": "", "planned": 1, "ok": 1, "errors": {}, "timed_out": 0,
-            "unsent": 0, "elapsed_s": 1.0, "throughput_rps": throughput_rps,
-            "latency_us": Quantiles::default(), "service_us": Quantiles::default(),
-            "send_lag_us": Quantiles::default(), "server": null,
-            "client": ClientCost::default(), "valid": true, "warnings": [],
-            "settings": { "connections": 1, "depth": 1, "rate_rps": null, "work": "",
-                          "warmup_s": 0.0, "timeout_s": 1.0, "seed": 1 },
-        });
-        let run = serde_json::from_value(run).unwrap();
-        Block { number, run, system_calls_per_request: None, noise_cores: 0.0, noisy }
-    }
-
-    #[test]
-    fn noise_stays_out_of_the_medians_and_of_the_pairs() {
-        let blocks = [block(0, 50.0, false), block(1, 60.0, false), block(2, 1.0, true)];
-        let floor = [block(0, 100.0, false), block(1, 10.0, true)];
-        let medians = Medians::of(&blocks, Some(&floor));
-        assert_eq!((medians.throughput_rps, medians.of_floor), (55.0, Some(0.5)));
-        let unpaired = Medians::of(&blocks[..1], Some(&[block(1, 200.0, false)]));
-        assert_eq!(unpaired.of_floor, Some(0.25));
-        assert_eq!(Medians::of(&blocks, None).of_floor, None);
-    }
-
-    #[test]
-    fn the_middle_is_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(median(vec![f64::NAN, 1.0]), Some(1.0));
-    }
+/// How a median relates to the true one, where in some blocks the load tester was the limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The same.
+    #[default]
+    Exact,
+    /// Below it, perhaps.
+    AtLeast,
+    /// Above it, perhaps.
+    AtMost,
+    /// Either.
+    Unknown,
 }

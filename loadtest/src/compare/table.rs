@@ -1,82 +1,128 @@
 //! The table of a comparison: for a terminal, and as Markdown.
 //!
-//! Both are made from the same cells, so neither can say what the other does not.
+//! A figure that the load tester limited, or that no block vouches for, has a mark and a line below.
 
 use std::fmt::Write;
 
 use console::style;
 
-use super::report::{Comparison, Entry, Flags, Medians, ScenarioReport};
+use super::evaluate::ranked;
+use super::grid::{Grid, NOTHING, Row, Tone, digits, measured_on, plus_minus, ratio, times};
+use super::report::{Bound, Bounds, Comparison, Entry, Flags, ScenarioReport};
 use crate::process::FLOOR;
+use crate::statistics::Verdict;
 use crate::terminal::{grouped, time};
 
-/// What stands where there is nothing to say.
-const NOTHING: &str = "-";
+/// A column: its head, and its cell for an entry.
+type Column = (&'static str, fn(&Entry) -> String);
 
-/// A column: its head, and its cell for an entry, given the best throughput of the scenario.
-type Column = (&'static str, fn(&Medians, f64) -> String);
+/// What the process cost, in the columns of every scenario.
+const COSTS: [Column; 5] = [
+    ("CPU us", |e| digits(e.medians.cpu_us_per_request, 2)),
+    ("syscalls", |e| digits(e.medians.system_calls_per_request, 2)),
+    ("switches", |e| digits(e.medians.context_switches_per_request, 3)),
+    ("threads", |e| digits(e.medians.threads, 0)),
+    ("MiB", |e| digits(e.medians.rss_anon_bytes.map(|bytes| bytes / (1024.0 * 1024.0)), 1)),
+];
 
-/// Columns of every scenario.
-const COLUMNS: &[Column] = &[
-    ("requests/s", |m, _| grouped(m.throughput_rps)),
-    ("±", |m, _| format!("{:.0} %", m.throughput_spread * 100.0)),
-    ("of best", |m, best| format!("{:.2}", m.throughput_rps / best)),
-    ("of floor", |m, _| digits(m.of_floor, 2)),
-    ("CPU us", |m, _| digits(m.cpu_us_per_request, 2)),
-    ("syscalls", |m, _| digits(m.system_calls_per_request, 2)),
-    ("switches", |m, _| digits(m.context_switches_per_request, 3)),
-    ("threads", |m, _| digits(m.threads, 0)),
-    ("MiB", |m, _| digits(m.rss_anon_bytes.map(|bytes| bytes / (1024.0 * 1024.0)), 1)),
+/// Columns of the closed loop.
+const CLOSED: [Column; 4] = [
+    ("requests/s", |e| {
+        let mark = if e.doubtful { "!" } else { mark(e.bounds.throughput_rps) };
+        format!("{mark}{}", grouped(e.medians.throughput_rps))
+    }),
+    ("±", |e| plus_minus(e.intervals.throughput_rps)),
+    ("of best", |e| {
+        format!("{}{}{}", mark(e.bounds.of_best), digits(e.medians.of_best, 2), tie(e))
+    }),
+    ("of floor", |e| {
+        let of_floor = ratio(e.medians.of_floor, e.intervals.of_floor);
+        let own = || NOTHING.to_owned();
+        if is_floor(e) { own() } else { format!("{}{of_floor}", mark(e.bounds.of_floor)) }
+    }),
 ];
 
 /// Columns of the open loop: there the throughput is given, and the tail is the question.
-const COLUMNS_OPEN: &[Column] = &[
-    ("p50", |m, _| time(m.latency_p50_us)),
-    ("p99", |m, _| time(m.latency_p99_us)),
-    ("requests/s", |m, _| grouped(m.throughput_rps)),
-    ("CPU us", |m, _| digits(m.cpu_us_per_request, 2)),
-    ("syscalls", |m, _| digits(m.system_calls_per_request, 2)),
-    ("switches", |m, _| digits(m.context_switches_per_request, 3)),
-    ("threads", |m, _| digits(m.threads, 0)),
-    ("MiB", |m, _| digits(m.rss_anon_bytes.map(|bytes| bytes / (1024.0 * 1024.0)), 1)),
+const OPEN: [Column; 4] = [
+    ("p50", |e| time(e.medians.latency_p50_us)),
+    ("p99", |e| {
+        let mark = if e.doubtful { "!" } else { "" };
+        format!("{mark}{}{}", time(e.medians.latency_p99_us), tie(e))
+    }),
+    ("low–high", |e| e.intervals.latency_p99_us.map_or_else(|| NOTHING.to_owned(), times)),
+    ("achieved", |e| grouped(e.medians.throughput_rps)),
 ];
 
-/// What the heads mean.
-const LEGEND: &str = "Medians over blocks, ± half of their range. CPU, system calls (the server's \
-    own count of reads, writes\nand waits) and context switches are the server's, per request; MiB \
-    is its anonymous memory (RssAnon).\nThe floor echoes the same bytes on one bare epoll loop.";
+/// What the heads and marks mean.
+const LEGEND: &str = "Medians over blocks. CPU, system calls (the server's own count of reads, \
+    writes and waits) and\ncontext switches are the server's, per request; MiB is its anonymous \
+    memory (RssAnon). The floor\nechoes the same bytes on one bare epoll loop.";
+const LEGEND_TIE: &str = "tie: cannot be told from the best: the interval of the ratio holds 1, or \
+    a sign-flip test would\ncall two that are the same different in more than one of 20 cases.";
+const LEGEND_FEW: &str = "So few blocks allow no verdict: it takes 6, and 7 are the default.";
+const LEGEND_BOUND: &str = "≥ ≤ ~: at least, at most, either: in some blocks the load tester was \
+    the limit.";
 
-fn digits(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| NOTHING.to_owned(), |value| format!("{value:.digits$}"))
+pub(crate) fn mark(bound: Bound) -> &'static str {
+    match bound {
+        Bound::Exact => "",
+        Bound::AtLeast => "≥",
+        Bound::AtMost => "≤",
+        Bound::Unknown => "~",
+    }
+}
+
+pub(crate) fn tie(entry: &Entry) -> &'static str {
+    if entry.against_best == Some(Verdict::Tie) { " tie" } else { "" }
+}
+
+fn is_floor(entry: &Entry) -> bool {
+    entry.server == FLOOR.name
 }
 
 /// One scenario's rows, the best first and the floor last.
-fn rows(scenario: &ScenarioReport) -> Vec<(&Entry, Vec<String>)> {
-    let is_floor = |entry: &Entry| entry.server == FLOOR.name;
-    let best = scenario
-        .entries
-        .iter()
-        .filter(|entry| !is_floor(entry))
-        .map(|entry| entry.medians.throughput_rps)
-        .fold(f64::MIN_POSITIVE, f64::max);
-    let rank = |entry: &&Entry| match scenario.rate_rps {
-        Some(_) => entry.medians.latency_p99_us,
-        None => -entry.medians.throughput_rps,
-    };
-    let mut entries: Vec<&Entry> =
-        scenario.entries.iter().filter(|entry| !entry.blocks.is_empty()).collect();
-    entries.sort_by(|a, b| is_floor(a).cmp(&is_floor(b)).then(rank(a).total_cmp(&rank(b))));
-    let cells = |entry: &Entry| {
-        columns(scenario).iter().map(|(_, cell)| cell(&entry.medians, best)).collect()
-    };
-    entries.into_iter().map(|entry| (entry, cells(entry))).collect()
+fn grid(scenario: &ScenarioReport) -> Grid {
+    let is_open = scenario.rate_rps.is_some();
+    let first = if is_open { &OPEN[..] } else { &CLOSED[..] };
+    let columns = || first.iter().chain(&COSTS);
+    let mut grid = Grid::new("server", &columns().map(|(head, _)| *head).collect::<Vec<_>>());
+    let ranked = ranked(&scenario.entries, is_open);
+    grid.rows.extend(ranked.into_iter().enumerate().map(|(at, entry)| Row {
+        name: entry.server.clone(),
+        cells: columns().map(|(_, cell)| cell(entry)).collect(),
+        tone: match (is_floor(entry), at) {
+            (true, _) => Tone::Faint,
+            (false, 0) => Tone::Best,
+            (false, _) => Tone::Plain,
+        },
+    }));
+    grid
 }
 
-fn columns(scenario: &ScenarioReport) -> &'static [Column] {
-    if scenario.rate_rps.is_some() { COLUMNS_OPEN } else { COLUMNS }
+/// What there is to know of the figures of this comparison.
+fn legend(comparison: &Comparison) -> String {
+    let entries = || comparison.scenarios.iter().flat_map(|scenario| &scenario.entries);
+    let has = |is: fn(&Entry) -> bool| entries().any(is);
+    let intervals = entries().filter_map(|entry| entry.intervals.throughput_rps);
+    let confidence = intervals.map(|interval| interval.confidence).fold(f64::NAN, f64::min);
+    let mut lines = vec![LEGEND.to_owned()];
+    if confidence.is_finite() {
+        lines.push(format!(
+            "± is half of the interval of the median, and low–high the interval (of p99 in an open \
+             loop), with\n{:.0} % confidence.",
+            confidence * 100.0
+        ));
+    }
+    let told = [
+        (has(|entry| entry.against_best == Some(Verdict::Tie)), LEGEND_TIE),
+        (has(|entry| entry.against_best == Some(Verdict::TooFew)), LEGEND_FEW),
+        (has(|entry| entry.bounds != Bounds::default()), LEGEND_BOUND),
+    ];
+    lines.extend(told.into_iter().filter(|(is_so, _)| *is_so).map(|(_, line)| line.to_owned()));
+    lines.join("\n")
 }
 
-/// The whole report for a terminal: below 100 columns, in colours where there are any.
+/// The whole report for a terminal: at most 100 columns, in colours where there are any.
 pub fn terminal(comparison: &Comparison) -> String {
     let mut out = String::new();
     // Writing to a String does not fail.
@@ -87,37 +133,21 @@ pub fn terminal(comparison: &Comparison) -> String {
 fn write_terminal(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for scenario in &comparison.scenarios {
         writeln!(out, "{}", style(&scenario.title).bold())?;
-        let rows = rows(scenario);
-        let widths = widths(scenario, &rows);
-        let line = |cells: &mut dyn Iterator<Item = &str>| {
-            cells
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:>width$}"))
-                .collect::<Vec<_>>()
-                .join("  ")
-        };
-        let mut heads = columns(scenario).iter().map(|(head, _)| *head);
-        writeln!(out, "  {:<8}  {}", "", style(line(&mut heads)).dim())?;
-        for (at, (entry, cells)) in rows.iter().enumerate() {
-            let text = line(&mut cells.iter().map(String::as_str));
-            let name = format!("{:<8}  ", entry.server);
-            match entry.server == FLOOR.name {
-                true => writeln!(out, "  {}", style(format!("{name}{text}")).dim())?,
-                false if at == 0 => writeln!(out, "  {}{text}", style(name).green().bold())?,
-                false => writeln!(out, "  {}{text}", style(name).cyan())?,
-            }
-        }
+        grid(scenario).terminal(out)?;
         writeln!(out, "  {}\n", style(&scenario.shows).italic().dim())?;
     }
     if let Some(idle) = idle(comparison) {
         writeln!(out, "{}  {idle}\n", style("An idle connection").bold())?;
     }
-    writeln!(out, "{}", style(LEGEND).dim())?;
+    writeln!(out, "{}", style(legend(comparison)).dim())?;
     let Flags { client_threads, server_workers, .. } = comparison.flags;
     let cores = format!(
         "Threads of the load tester: {client_threads}; each server has --workers {server_workers}."
     );
     writeln!(out, "{}", style(cores).dim())?;
+    if let Some(baseline) = &comparison.baseline {
+        baseline.terminal(out)?;
+    }
     for refused in refusals(comparison) {
         writeln!(out, "{} {refused}", style("refused:").red().bold())?;
     }
@@ -125,17 +155,6 @@ fn write_terminal(out: &mut String, comparison: &Comparison) -> std::fmt::Result
         writeln!(out, "{} {warning}", style("warning:").yellow())?;
     }
     Ok(())
-}
-
-fn widths(scenario: &ScenarioReport, rows: &[(&Entry, Vec<String>)]) -> Vec<usize> {
-    let width = |text: &str| text.chars().count();
-    columns(scenario)
-        .iter()
-        .enumerate()
-        .map(|(at, (head, _))| {
-            rows.iter().map(|(_, cells)| width(&cells[at])).fold(width(head), usize::max)
-        })
-        .collect()
 }
 
 fn idle(comparison: &Comparison) -> Option<String> {
@@ -165,30 +184,20 @@ pub fn markdown(comparison: &Comparison) -> String {
 fn write_markdown(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for scenario in &comparison.scenarios {
         writeln!(out, "**{}** ({})\n", scenario.title, scenario.shows)?;
-        let heads = columns(scenario).iter().map(|(head, _)| *head).collect::<Vec<_>>();
-        writeln!(out, "| server | {} |", heads.join(" | "))?;
-        writeln!(out, "|:--|{}", "--:|".repeat(heads.len()))?;
-        for (entry, cells) in rows(scenario) {
-            writeln!(out, "| {} | {} |", entry.server, cells.join(" | "))?;
-        }
-        writeln!(out)?;
+        grid(scenario).markdown(out)?;
     }
     if let Some(idle) = idle(comparison) {
         writeln!(out, "An idle connection (RssAnon): {idle}.\n")?;
     }
-    writeln!(out, "{}\n", LEGEND.replace('\n', " "))?;
-    let environment = &comparison.environment;
+    if let Some(baseline) = &comparison.baseline {
+        baseline.markdown(out)?;
+    }
+    writeln!(out, "{}\n", legend(comparison).replace('\n', " "))?;
     let flags = &comparison.flags;
     writeln!(
         out,
-        "{}, {} cores, Linux {}, {}; {}, revision {}; {} blocks of {} s, \
-         {} load threads, --workers {} for each server, seed {}.",
-        environment.cpu_model,
-        environment.cores,
-        environment.kernel,
-        environment.rust_version.as_deref().unwrap_or("unknown compiler"),
-        environment.date,
-        environment.git_revision.as_deref().unwrap_or("unknown"),
+        "{}; {} blocks of {} s, {} load threads, --workers {} for each server, seed {}.",
+        measured_on(&comparison.environment),
         flags.blocks,
         flags.block_s,
         flags.client_threads,
@@ -200,4 +209,88 @@ fn write_markdown(out: &mut String, comparison: &Comparison) -> std::fmt::Result
         writeln!(out)?;
     }
     notes.iter().try_for_each(|note| writeln!(out, "- {note}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::evaluate::tests::{block, limited};
+    use crate::compare::report::Block;
+    use crate::cost::ServerCost;
+
+    /// Figures as wide as they come, with every mark.
+    fn wide(is_open: bool) -> Comparison {
+        let cost = ServerCost {
+            cpu_us_per_request: 158.84,
+            rss_anon_bytes: 999 << 20,
+            threads: 1_002,
+            context_switches_per_request: 3.071,
+            ..ServerCost::default()
+        };
+        let costly = |mut block: Block| {
+            block.run.server = Some(cost);
+            block.run.latency_us.p50 = 99_990.0;
+            block.run.latency_us.p99 = 99_990.0 + block.number as f64;
+            block.system_calls_per_request = Some(13.37);
+            block
+        };
+        let of = |server: &str, is_limited: bool| {
+            let rate = |number: u64| 7_000_000.0 + 300_000.0 * (number * 3 % 7) as f64;
+            let block = |n| if is_limited { limited(n, rate(n)) } else { block(n, rate(n), false) };
+            Entry::new(server.to_owned(), (0..7).map(block).map(costly).collect())
+        };
+        let mut entries = vec![of("threads", true), of("pool", false), of(FLOOR.name, true)];
+        entries[1].blocks.iter_mut().for_each(|block| block.noisy = true);
+        let scenario = serde_json::json!({
+            "name": "echo", "title": "echo", "shows": "it",
+            "rate_rps": is_open.then_some(1.0), "entries": entries,
+        });
+        let mut old: Comparison = serde_json::from_str(&old_file()).unwrap();
+        old.scenarios = vec![serde_json::from_value(scenario).unwrap()];
+        old.evaluate();
+        old
+    }
+
+    fn old_file() -> String {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../results/compare.json");
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_hundred_columns() {
+        for is_open in [false, true] {
+            let text = terminal(&wide(is_open));
+            let text = console::strip_ansi_codes(&text);
+            let tables = text.lines().filter(|line| !line.contains("warning:"));
+            for line in tables {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_should_not_be_believed_has_a_mark_and_a_line() {
+        let text = markdown(&wide(false));
+        assert!(text.contains("| threads | ≥"), "{text}");
+        assert!(text.contains("| pool | !"), "{text}");
+        assert!(text.contains("≥ ≤ ~: at least"), "{text}");
+        assert!(text.contains("where figures have a !: pool"), "{text}");
+        assert!(text.contains("the load tester was the limit"), "{text}");
+    }
+
+    /// It has no intervals: they come from its blocks.
+    #[test]
+    fn a_file_from_before_intervals_has_them_all_the_same() {
+        let read = Comparison::read(old_file().as_bytes()).unwrap();
+        let again = serde_json::to_vec(&read).unwrap();
+        assert_eq!(markdown(&Comparison::read(&again).unwrap()), markdown(&read));
+        for entry in read.scenarios.iter().flat_map(|scenario| &scenario.entries) {
+            let interval = entry.intervals.throughput_rps.unwrap();
+            assert!(interval.contains(entry.medians.throughput_rps), "{interval:?}");
+            assert!(
+                entry.against_best.is_none_or(|verdict| verdict == Verdict::TooFew)
+                    || entry.blocks.len() > 5
+            );
+        }
+    }
 }
