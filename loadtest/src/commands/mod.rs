@@ -1,7 +1,9 @@
 //! The command line: one file per command, with its flags and what it does with them.
 
 pub mod compare;
+pub mod diff;
 pub mod floor;
+pub mod report;
 pub mod run;
 pub mod table;
 pub mod value;
@@ -40,6 +42,10 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
+    /// Make a page with plots of results; or CSV, Markdown, and HdrHistogram's formats
+    Report(report::ReportArgs),
+    /// Show two results of one kind beside each other
+    Diff(diff::DiffArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
 }
@@ -54,6 +60,8 @@ impl Command {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
             Self::Floor(args) => floor::execute(args),
+            Self::Report(args) => report::execute(args),
+            Self::Diff(args) => diff::execute(args),
             Self::Table(args) => table::execute(args),
         }
     }

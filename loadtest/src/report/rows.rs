@@ -1,0 +1,338 @@
+//! A result file as rows of figures: one row per run, step, server in a scenario, point of a sweep,
+//! probe or count of connections. What has blocks gets an interval for each figure.
+
+use std::collections::BTreeMap;
+
+use super::figure::{FIGURES, Figure, Measure, Measures};
+use super::input::{Document, Source};
+use super::schema::{Block, Capacity, Comparison, Entry, Memory, MemoryPoint, Slopes, Sweep};
+use crate::compare::report::median;
+use crate::process::FLOOR;
+use crate::result::{Quantiles, RunResult, StepResult};
+use crate::statistics::{Interval, median_interval};
+
+/// Resampling is repeatable: the same file makes the same report.
+const SEED: u64 = 1;
+
+/// One row.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// Of which file.
+    pub file: String,
+    /// `run`, `step`, `entry`, `point`, `capacity`, `probe`, `connections` or `slope`.
+    pub kind: &'static str,
+    /// The scenario, the target, the promise, or `idle` and `active`.
+    pub scenario: String,
+    /// The server, where one is known by its name.
+    pub server: String,
+    /// What was varied, and its value there.
+    pub parameter: Option<(String, f64)>,
+    /// Connections, depth and rate, where they were chosen.
+    pub load: Load,
+    /// How many blocks stand behind the figures, quiet or not; 0 where nothing was repeated.
+    pub blocks: usize,
+    /// How many of them should not be believed.
+    pub blocks_invalid: usize,
+    /// Whether the figures may be believed, where the file says it.
+    pub valid: Option<bool>,
+    /// What was measured.
+    pub measures: Measures,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[allow(missing_docs)] // result.rs says it
+pub struct Load {
+    pub connections: Option<usize>,
+    pub depth: Option<usize>,
+    pub rate_rps: Option<f64>,
+}
+
+/// All rows of a file.
+pub fn rows(source: &Source) -> Vec<Row> {
+    let mut rows = match &source.document {
+        Document::Run(run) => of_run(run),
+        Document::Compare(comparison) => of_comparison(comparison),
+        Document::Sweep(sweep) => of_sweep(sweep),
+        Document::Capacity(capacity) => of_capacity(capacity),
+        Document::Memory(memory) => of_memory(memory),
+    };
+    rows.iter_mut().for_each(|row| row.file.clone_from(&source.label));
+    rows
+}
+
+/// A run as a whole, and its steps.
+pub fn of_run(run: &RunResult) -> Vec<Row> {
+    let whole = Row {
+        kind: "run",
+        scenario: run.target.clone(),
+        load: load(run),
+        valid: Some(run.valid),
+        measures: plain(figures(run)),
+        ..Row::default()
+    };
+    let steps = run.steps.iter().map(|step| Row {
+        kind: "step",
+        scenario: run.target.clone(),
+        parameter: Some(("rate_rps".to_owned(), step.rate_rps)),
+        load: Load { rate_rps: Some(step.rate_rps), ..load(run) },
+        valid: Some(run.valid),
+        measures: plain(figures_of_step(step)),
+        ..Row::default()
+    });
+    std::iter::once(whole).chain(steps).collect()
+}
+
+fn of_comparison(comparison: &Comparison) -> Vec<Row> {
+    let idle = comparison.servers.iter().filter_map(|server| {
+        let figures = vec![("user_bytes_per_connection", server.idle_connection_bytes?)];
+        let (server, scenario) = (server.name.clone(), "idle".to_owned());
+        Some(Row { kind: "slope", scenario, server, measures: plain(figures), ..Row::default() })
+    });
+    let mut rows = Vec::new();
+    for scenario in &comparison.scenarios {
+        for mut row in of_entries(&scenario.entries) {
+            (row.kind, row.scenario) = ("entry", scenario.name.clone());
+            rows.push(row);
+        }
+    }
+    rows.extend(idle);
+    rows
+}
+
+fn of_sweep(sweep: &Sweep) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for point in &sweep.points {
+        for mut row in of_entries(&point.entries) {
+            (row.kind, row.scenario) = ("point", point.label.clone());
+            row.parameter = Some((sweep.parameter.clone(), point.value));
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// Servers that were measured side by side.
+fn of_entries(entries: &[Entry]) -> Vec<Row> {
+    let floor = entries.iter().find(|entry| entry.server == FLOOR.name);
+    let throughput = |entry: &Entry| entry.medians.get("throughput_rps").copied().flatten();
+    let best = entries
+        .iter()
+        .filter(|entry| entry.server != FLOOR.name)
+        .filter_map(throughput)
+        .fold(0.0, f64::max);
+    entries
+        .iter()
+        .filter(|entry| !entry.blocks.is_empty())
+        .map(|entry| {
+            let mut measures = of_blocks(&entry.blocks, floor.map(|floor| &floor.blocks[..]));
+            if let (Some(throughput), true) = (throughput(entry), best > 0.0) {
+                let of_best = Measure { value: throughput / best, interval: None };
+                measures.insert("of_best", of_best);
+            }
+            overwrite(&mut measures, entry);
+            Row {
+                server: entry.server.clone(),
+                load: entry.blocks.first().map(|block| load(&block.run)).unwrap_or_default(),
+                blocks: entry.blocks.len(),
+                blocks_invalid: entry.blocks.iter().filter(|block| !block.run.valid).count(),
+                valid: Some(entry.blocks.iter().all(|block| block.run.valid)),
+                measures,
+                ..Row::default()
+            }
+        })
+        .collect()
+}
+
+/// What the file says of medians and intervals counts for more than what can be made of its blocks.
+fn overwrite(measures: &mut Measures, entry: &Entry) {
+    for Figure { name, .. } in FIGURES {
+        let median = entry.medians.get(*name).copied().flatten();
+        let interval = entry.intervals.get(*name).copied().flatten();
+        let Some(value) = median.or(interval.map(|interval| interval.estimate)) else { continue };
+        let known = measures.contains_key(name);
+        if known || value != 0.0 {
+            // A median of times that no block has is 0, and says nothing.
+            let measure = measures.entry(name).or_insert(Measure { value, interval });
+            measure.value = value;
+            measure.interval = interval.or(measure.interval);
+        }
+    }
+}
+
+/// The median of each figure over the quiet blocks, and its interval.
+fn of_blocks(blocks: &[Block], floor: Option<&[Block]>) -> Measures {
+    let floor = floor.map(quiet);
+    let mut values: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    for block in quiet(blocks) {
+        for (name, value) in figures(&block.run) {
+            values.entry(name).or_default().push(value);
+        }
+        if let Some(calls) = block.system_calls_per_request {
+            values.entry("system_calls_per_request").or_default().push(calls);
+        }
+        let beside = floor.iter().flatten().find(|floor| {
+            floor.number == block.number && floor.noisy == block.noisy // measured side by side
+        });
+        if let Some(beside) = beside {
+            let ratio = block.run.throughput_rps / beside.run.throughput_rps;
+            values.entry("of_floor").or_default().push(ratio);
+        }
+    }
+    let measure = |values: &Vec<f64>| {
+        let value = median(values.clone())?;
+        Some(Measure { value, interval: median_interval(values, SEED) })
+    };
+    values.iter().filter_map(|(name, values)| Some((*name, measure(values)?))).collect()
+}
+
+/// The blocks that other processes did not disturb; all, where there is no such.
+pub fn quiet(blocks: &[Block]) -> Vec<&Block> {
+    let quiet: Vec<&Block> = blocks.iter().filter(|block| !block.noisy).collect();
+    if quiet.is_empty() { blocks.iter().collect() } else { quiet }
+}
+
+fn of_capacity(capacity: &Capacity) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for server in &capacity.servers {
+        let base =
+            Row { scenario: capacity.slo.clone(), server: server.server.clone(), ..Row::default() };
+        if let Some(interval) = server.capacity_rps {
+            let measures = [("capacity_rps", measured(interval))].into();
+            rows.push(Row { kind: "capacity", measures, ..base.clone() });
+        }
+        rows.extend(server.probes.iter().map(|probe| {
+            let mut of_run = probe.run.as_ref().map(figures).unwrap_or_default();
+            of_run.push(("slo_quantile_us", probe.quantile_us));
+            Row {
+                kind: "probe",
+                parameter: Some(("rate_rps".to_owned(), probe.rate_rps)),
+                load: probe.run.as_ref().map(load).unwrap_or_default(),
+                valid: probe.run.as_ref().map(|run| run.valid),
+                measures: plain(of_run),
+                ..base.clone()
+            }
+        }));
+    }
+    rows
+}
+
+fn of_memory(memory: &Memory) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for server in &memory.servers {
+        let base = Row { server: server.server.clone(), ..Row::default() };
+        for (kind, slopes) in [("idle", server.idle), ("active", server.active)] {
+            let measures = figures_of_slopes(slopes);
+            if !measures.is_empty() {
+                let scenario = kind.to_owned();
+                rows.push(Row { kind: "slope", scenario, measures, ..base.clone() });
+            }
+        }
+        rows.extend(server.points.iter().map(|point| Row {
+            kind: "connections",
+            scenario: point.kind.clone(),
+            parameter: Some(("connections".to_owned(), point.connections as f64)),
+            measures: plain(figures_of_point(point)),
+            ..base.clone()
+        }));
+    }
+    rows
+}
+
+fn figures_of_slopes(slopes: Slopes) -> Measures {
+    let names = ["user_bytes_per_connection", "kernel_bytes_per_connection"];
+    let both = names.into_iter().zip([slopes.user, slopes.kernel]);
+    both.filter_map(|(name, slope)| Some((name, measured(slope?)))).collect()
+}
+
+fn figures_of_point(point: &MemoryPoint) -> Vec<(&'static str, f64)> {
+    vec![
+        ("rss_anon_bytes", point.rss_anon_bytes),
+        ("pss_bytes", point.pss_bytes),
+        ("kernel_bytes", point.kernel_bytes),
+        ("threads", point.threads),
+    ]
+}
+
+fn load(run: &RunResult) -> Load {
+    let settings = &run.settings;
+    Load {
+        connections: Some(settings.connections),
+        depth: settings.depth,
+        rate_rps: settings.rate_rps,
+    }
+}
+
+/// What one run found. Times are left out where nothing was timed.
+fn figures(run: &RunResult) -> Vec<(&'static str, f64)> {
+    let mut figures = vec![
+        ("throughput_rps", run.throughput_rps),
+        ("planned", run.planned as f64),
+        ("ok", run.ok as f64),
+        ("errors", run.errors.values().sum::<u64>() as f64),
+        ("timed_out", run.timed_out as f64),
+        ("unsent", run.unsent as f64),
+        ("client_cpu_us_per_request", run.client.cpu_us_per_request),
+        ("client_busy", run.client.busy),
+    ];
+    if run.ok + run.timed_out > 0 {
+        figures.extend(times(&run.latency_us));
+        figures.extend([
+            ("service_p50_us", run.service_us.p50),
+            ("service_p99_us", run.service_us.p99),
+            ("send_lag_p50_us", run.send_lag_us.p50),
+            ("send_lag_p99_us", run.send_lag_us.p99),
+        ]);
+    }
+    if let Some(server) = &run.server {
+        figures.extend([
+            ("cpu_us_per_request", server.cpu_us_per_request),
+            ("context_switches_per_request", server.context_switches_per_request),
+            ("threads", server.threads as f64),
+            ("rss_anon_bytes", server.rss_anon_bytes as f64),
+            ("pss_bytes", server.pss_bytes as f64),
+        ]);
+    }
+    figures
+}
+
+fn figures_of_step(step: &StepResult) -> Vec<(&'static str, f64)> {
+    let mut figures = vec![
+        ("throughput_rps", step.ok as f64 / step.length_s),
+        ("planned", step.planned as f64),
+        ("ok", step.ok as f64),
+        ("errors", step.errors as f64),
+        ("timed_out", step.timed_out as f64),
+        ("unsent", step.unsent as f64),
+    ];
+    if step.ok + step.timed_out > 0 {
+        figures.extend(times(&step.latency_us));
+    }
+    figures
+}
+
+fn times(quantiles: &Quantiles) -> [(&'static str, f64); 11] {
+    [
+        ("latency_p50_us", quantiles.p50),
+        ("latency_p75_us", quantiles.p75),
+        ("latency_p90_us", quantiles.p90),
+        ("latency_p95_us", quantiles.p95),
+        ("latency_p97_us", quantiles.p97),
+        ("latency_p99_us", quantiles.p99),
+        ("latency_p99_5_us", quantiles.p99_5),
+        ("latency_p99_9_us", quantiles.p99_9),
+        ("latency_p99_99_us", quantiles.p99_99),
+        ("latency_max_us", quantiles.max),
+        ("latency_mean_us", quantiles.mean),
+    ]
+}
+
+fn measured(interval: Interval) -> Measure {
+    Measure { value: interval.estimate, interval: Some(interval) }
+}
+
+/// Figures of something that was not repeated.
+fn plain(figures: Vec<(&'static str, f64)>) -> Measures {
+    let plain = |(name, value): (&'static str, f64)| (name, Measure { value, interval: None });
+    figures.into_iter().filter(|(_, value)| value.is_finite()).map(plain).collect()
+}
