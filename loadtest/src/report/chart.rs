@@ -23,6 +23,8 @@ const DECADES_FEW: f64 = 2.5;
 pub struct Chart {
     /// Of its element.
     pub id: String,
+    /// The part of its file that it is of: see `table::parts`.
+    pub part: usize,
     /// The line above it.
     pub title: String,
     /// What else one must know to read it; may be empty.
@@ -145,6 +147,7 @@ impl Chart {
         plot.set_layout(Layout::new().x_axis(x_axis).y_axis(y.plotly(true)));
         Self {
             id,
+            part: 0,
             title: title.to_owned(),
             note: String::new(),
             wide: true,
@@ -176,6 +179,7 @@ impl Chart {
         plot.set_layout(Layout::new().x_axis(x_axis).y_axis(PlotlyAxis::new()));
         Self {
             id,
+            part: 0,
             title: title.to_owned(),
             note: String::new(),
             wide: false,
@@ -191,6 +195,13 @@ impl Chart {
     #[must_use]
     pub fn note(mut self, note: &str) -> Self {
         note.clone_into(&mut self.note);
+        self
+    }
+
+    /// Puts it into a part of its file.
+    #[must_use]
+    pub fn part(mut self, part: usize) -> Self {
+        self.part = part;
         self
     }
 

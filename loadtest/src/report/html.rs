@@ -22,6 +22,8 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 struct Section {
     id: String,
     title: String,
+    /// Title and note of each part.
+    parts: Vec<(String, String)>,
     charts: Vec<Chart>,
     tables: Vec<Table>,
     /// The file whose making it tells; none where several share it.
@@ -49,6 +51,7 @@ fn sections(sources: &[Source]) -> Result<Vec<Section>, ReportError> {
         sections.push(Section {
             id: "runs".to_owned(),
             title: "Runs beside each other".to_owned(),
+            parts: vec![Default::default()],
             charts: vec![charts::run::beside(&runs)?],
             tables: table::runs(&runs).into_iter().collect(),
             made: None,
@@ -63,6 +66,7 @@ fn sections(sources: &[Source]) -> Result<Vec<Section>, ReportError> {
         sections.push(Section {
             id: format!("file-{n}"),
             title: format!("{}{}: {}", kind[..1].to_uppercase(), &kind[1..], source.label),
+            parts: table::parts(&source.document),
             charts: charts(source, &format!("f{n}"))?,
             tables,
             made: Some(n),
@@ -97,7 +101,8 @@ fn write_page(out: &mut String, sources: &[Source], sections: &[Section]) -> std
         out,
         "</main>\n<footer><p>Made by loadtest {}. An interval says where a figure would lie if it \
          were measured again under the same conditions, with the confidence that it states; it \
-         knows nothing of another day or another machine.</p></footer>\n\
+         knows nothing of another day or another machine. In a chart: point to read a value, drag to \
+         zoom, click twice to see all again; a click on a name in the legend hides it.</p></footer>\n\
          <script type=\"application/json\" id=\"charts\">{}</script>\n\
          {}\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         env!("CARGO_PKG_VERSION"),
@@ -144,15 +149,16 @@ fn write_audit(out: &mut String, sources: &[Source]) -> std::fmt::Result {
 }
 
 fn write_section(out: &mut String, section: &Section, sources: &[Source]) -> std::fmt::Result {
-    let Section { id, title, charts, tables, made } = section;
+    let Section { id, title, parts, charts, tables, made } = section;
     writeln!(out, "<section id=\"{id}\">\n<h2>{}</h2>", escape(title))?;
-    writeln!(out, "<div class=\"charts\">")?;
-    for chart in charts {
-        write_chart(out, chart)?;
-    }
-    writeln!(out, "</div>")?;
-    for table in tables {
-        write_table(out, table)?;
+    for (n, (title, shows)) in parts.iter().enumerate() {
+        if !title.is_empty() {
+            writeln!(out, "<h3 class=\"part\">{}</h3>\n<p>{}</p>", escape(title), escape(shows))?;
+        }
+        writeln!(out, "<div class=\"charts\">")?;
+        charts.iter().filter(|chart| chart.part == n).try_for_each(|c| write_chart(out, c))?;
+        writeln!(out, "</div>")?;
+        tables.iter().filter(|table| table.part == n).try_for_each(|t| write_table(out, t))?;
     }
     if let Some(source) = made.map(|n| &sources[n]) {
         write_making(out, source)?;
@@ -163,7 +169,7 @@ fn write_section(out: &mut String, section: &Section, sources: &[Source]) -> std
 fn write_chart(out: &mut String, chart: &Chart) -> std::fmt::Result {
     let (id, title, note) = (&chart.id, escape(&chart.title), escape(&chart.note));
     let width = if chart.wide { "wide" } else { "half" };
-    write!(out, "<figure class=\"{width}\">\n<figcaption><h3>{title}</h3>")?;
+    write!(out, "<figure class=\"{width}\">\n<figcaption><h4>{title}</h4>")?;
     if !note.is_empty() {
         write!(out, "<p>{note}</p>")?;
     }

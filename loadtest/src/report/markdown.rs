@@ -36,8 +36,12 @@ fn write_markdown(out: &mut String, sources: &[Source]) -> std::fmt::Result {
             "\n## {}\n",
             escape(&format!("{}: {}", source.document.kind(), source.label))
         )?;
-        for table in table::tables(source) {
-            write_table(out, &table)?;
+        let tables = table::tables(source);
+        for (n, (title, shows)) in table::parts(&source.document).iter().enumerate() {
+            if !title.is_empty() {
+                writeln!(out, "### {}\n\n{}\n", escape(title), escape(shows))?;
+            }
+            tables.iter().filter(|table| table.part == n).try_for_each(|t| write_table(out, t))?;
         }
         match source.command_line() {
             Some(command) => writeln!(out, "Made by: `{}`", command.replace('`', "'"))?,

@@ -7,9 +7,23 @@ use super::rows::{Row, rows};
 use super::schema::{Fit, Sweep};
 use crate::process::FLOOR;
 
+/// A part of a file: its title and what it shows. The first is the file as a whole, without either;
+/// a comparison has one for each scenario, and the last for idle connections.
+pub fn parts(document: &Document) -> Vec<(String, String)> {
+    let mut parts = vec![(String::new(), String::new())];
+    if let Document::Compare(comparison) = document {
+        let scenarios = comparison.scenarios.iter();
+        parts.extend(scenarios.map(|scenario| (scenario.title.clone(), scenario.shows.clone())));
+        parts.push(("An idle connection".to_owned(), "what it costs the server".to_owned()));
+    }
+    parts
+}
+
 /// A table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
+    /// Of [`parts`].
+    pub part: usize,
     /// What it shows, in a line.
     pub caption: String,
     /// Of its columns.
@@ -40,9 +54,10 @@ impl Cell {
 
     fn of(figure: &Figure, measure: Option<&Measure>) -> Self {
         let Some(Measure { value, interval }) = measure else { return Self::default() };
-        let interval = interval.map(|interval| {
-            format!("{} to {}", (figure.show)(interval.low), (figure.show)(interval.high))
-        });
+        let ends = interval.map(|interval| [interval.low, interval.high].map(figure.show));
+        // An interval that does not show at these digits is no news.
+        let interval = ends.filter(|[low, high]| low != high);
+        let interval = interval.map(|[low, high]| format!("{low} to {high}"));
         Self { text: (figure.show)(*value), value: Some(*value), interval, caution: None }
     }
 }
@@ -55,12 +70,15 @@ pub fn tables(source: &Source) -> Vec<Table> {
             vec![points("Steps, in the order in which they were run", &rows, "step")]
         }
         Document::Compare(comparison) => {
-            let scenarios = comparison.scenarios.iter();
-            let mut tables: Vec<Table> = scenarios
-                .map(|scenario| of_scenario(&scenario.name, &scenario.title, &rows))
-                .collect();
-            tables.push(servers("An idle connection", &rows, "slope"));
-            tables
+            let scenarios = comparison.scenarios.iter().enumerate();
+            let idle = Table {
+                part: comparison.scenarios.len() + 1,
+                ..servers("Growth of RssAnon", &rows, "slope")
+            };
+            scenarios
+                .map(|(n, scenario)| Table { part: n + 1, ..of_scenario(&scenario.name, &rows) })
+                .chain([idle])
+                .collect()
         }
         Document::Sweep(sweep) => {
             vec![points(&format!("Over {}", sweep.parameter), &rows, "point"), fits(sweep)]
@@ -105,6 +123,7 @@ pub fn runs(sources: &[&Source]) -> Option<Table> {
         _ => "The runs in figures",
     };
     Some(Table {
+        part: 0,
         caption: caption.to_owned(),
         heads: heads.collect(),
         names: 1,
@@ -120,14 +139,11 @@ fn load_text(row: &Row) -> String {
 }
 
 /// The servers of a scenario, the best first and the floor last.
-fn of_scenario(name: &str, title: &str, rows: &[Row]) -> Table {
+fn of_scenario(name: &str, rows: &[Row]) -> Table {
     let mut chosen: Vec<&Row> =
         rows.iter().filter(|row| row.kind == "entry" && row.scenario == name).collect();
     rank(&mut chosen);
-    let mut table = table(title, &[("server", server)], &chosen);
-    // Intervals of figures that all blocks agree on are no news.
-    table.caption = format!("{title}; medians over blocks, with intervals");
-    table
+    table("Medians over blocks, with their intervals", &[("server", server)], &chosen)
 }
 
 /// By throughput; where the rate was given, by the tail.
@@ -210,6 +226,7 @@ fn table(caption: &str, names: &[Name], rows: &[&Row]) -> Table {
         names.iter().map(|(_, cell)| cell(row)).chain(cells).collect()
     });
     Table {
+        part: 0,
         caption: caption.to_owned(),
         heads: heads.map(str::to_owned).collect(),
         names: names.len(),
@@ -236,6 +253,7 @@ fn fits(sweep: &Sweep) -> Table {
         ]
     };
     Table {
+        part: 0,
         caption: "The Universal Scalability Law, X(N) = λN / (1 + σ(N-1) + κN(N-1)): σ is \
                   contention, κ is crosstalk"
             .to_owned(),

@@ -67,7 +67,15 @@ impl Chromium {
             }
         });
         let (events, session) = (Vec::new(), None);
-        Self { requests, answers, events, last_id: 0, session, _process: process, _profile: profile }
+        Self {
+            requests,
+            answers,
+            events,
+            last_id: 0,
+            session,
+            _process: process,
+            _profile: profile,
+        }
     }
 
     /// A page of its own, at that width and in that theme, with nothing noted yet.
@@ -80,7 +88,8 @@ impl Chromium {
         for domain in ["Page", "Runtime", "Network", "Log"] {
             self.call(&format!("{domain}.enable"), json!({}));
         }
-        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        let size =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size);
         let theme = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
         self.call("Emulation.setEmulatedMedia", theme);

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use loadtest::result::Quantiles;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -74,6 +75,9 @@ pub(crate) fn encoded(histogram: &Histogram<u64>) -> String {
 pub(crate) fn rich_run(least_us: f64) -> Value {
     let mut run = run(Some(500));
     let latency = histogram(least_us, 80.0, 200_000);
+    run["latency_us"] = json!(Quantiles::of(&latency));
+    run["ok"] = json!(200_000);
+    run["planned"] = json!(200_000);
     run["histograms"] = json!({
         "latency": encoded(&latency),
         "service": encoded(&histogram(least_us * 0.8, 60.0, 200_000)),
@@ -91,7 +95,8 @@ pub(crate) fn rich_run(least_us: f64) -> Value {
 fn window(n: u32) -> Value {
     let stalled = (25..28).contains(&n);
     let wave = 1.0 + 0.15 * f64::from(n).sin();
-    let times = if stalled { [400e3, 900e3, 990e3] } else { [210.0 * wave, 610.0 * wave, 2e3 * wave] };
+    let times =
+        if stalled { [400e3, 900e3, 990e3] } else { [210.0 * wave, 610.0 * wave, 2e3 * wave] };
     json!({
         "from_s": f64::from(n) * 0.5, "length_s": 0.5, "planned": 1000,
         "ok": if stalled { 900 } else { 1000 }, "errors": 0, "timed_out": if stalled { 100 } else { 0 },
@@ -129,8 +134,12 @@ fn laws(place: usize) -> (f64, f64, f64) {
     (14_000.0 + 2_000.0 * place, 0.06 + 0.01 * place, 4e-6 * (6.0 - place))
 }
 
+fn cpu_us(place: usize, connections: f64) -> f64 {
+    5.0 + place as f64 + connections / 200.0
+}
+
 /// A block of `run`, whose figures vary from block to block by some percent.
-fn block(run: &Value, number: u32, rps: f64, p50_us: f64, connections: f64) -> Value {
+fn block(run: &Value, number: u32, place: usize, rps: f64, p50_us: f64, connections: f64) -> Value {
     let mut run = run.clone();
     let vary = 1.0 + (f64::from(number) - 2.0) * 0.02;
     run["throughput_rps"] = json!(rps * vary);
@@ -139,21 +148,22 @@ fn block(run: &Value, number: u32, rps: f64, p50_us: f64, connections: f64) -> V
     run["latency_us"]["p99.9"] = json!(p50_us * vary * 9.0);
     run["valid"] = json!(true);
     run["server"] = json!({
-        "cpu_us_per_request": 6.0 * vary + connections / 200.0, "rss_anon_bytes": 300_000 + (connections * 1600.0) as u64,
-        "pss_bytes": 900_000, "threads": 5, "context_switches_per_request": 0.01 * vary, "cpu_s": 0.5,
+        "cpu_us_per_request": cpu_us(place, connections) * vary, "rss_anon_bytes": 300_000 + (connections * 400.0 * (place + 1) as f64) as u64,
+        "pss_bytes": 900_000, "threads": 5, "context_switches_per_request": 0.01 * vary * (place + 1) as f64, "cpu_s": 0.5,
     });
-    json!({ "number": number, "run": run, "system_calls_per_request": 2.0 + vary / 50.0,
+    json!({ "number": number, "run": run, "system_calls_per_request": 2.0 + place as f64 / 10.0 + vary / 50.0,
             "noise_cores": 0.01, "noisy": false })
 }
 
 fn entry(run: &Value, place: usize, rps: f64, p50_us: f64, connections: f64) -> Value {
     let blocks: Vec<Value> =
-        (0..BLOCKS).map(|number| block(run, number, rps, p50_us, connections)).collect();
-    let interval = json!({ "estimate": rps, "low": rps * 0.97, "high": rps * 1.05, "confidence": 0.95 });
+        (0..BLOCKS).map(|number| block(run, number, place, rps, p50_us, connections)).collect();
+    let interval =
+        json!({ "estimate": rps, "low": rps * 0.97, "high": rps * 1.05, "confidence": 0.95 });
     json!({
         "server": SERVERS[place], "blocks": blocks,
         "medians": { "throughput_rps": rps, "latency_p50_us": p50_us, "latency_p99_us": p50_us * 5.0,
-                     "of_floor": 0.9, "cpu_us_per_request": 6.0 + connections / 200.0 },
+                     "of_floor": 0.9, "cpu_us_per_request": cpu_us(place, connections) },
         "intervals": { "throughput_rps": interval, "of_floor": null, "of_best": null,
                        "cpu_us_per_request": null },
     })
@@ -206,9 +216,7 @@ pub(crate) fn sweep_rate() -> Value {
 }
 
 pub(crate) fn memory() -> Value {
-    let slope = |bytes: f64| {
-        json!({ "estimate": bytes, "low": bytes * 0.9, "high": bytes * 1.1, "confidence": 0.95 })
-    };
+    let slope = |bytes: f64| json!({ "estimate": bytes, "low": bytes * 0.9, "high": bytes * 1.1, "confidence": 0.95 });
     let user = [14_102.5, 209.0, 1_663.0, 454.7, 16_089.0];
     let server = |place: usize| {
         let of = |connections: u32, kind: &str, times: f64| {
@@ -217,10 +225,8 @@ pub(crate) fn memory() -> Value {
                     "pss_bytes": 900_000, "kernel_bytes": 4_096.0 * times * f64::from(connections) })
         };
         let counts = [250, 500, 1000, 2000, 4000];
-        let points: Vec<Value> = counts
-            .iter()
-            .flat_map(|n| [of(*n, "idle", 1.0), of(*n, "active", 1.6)])
-            .collect();
+        let points: Vec<Value> =
+            counts.iter().flat_map(|n| [of(*n, "idle", 1.0), of(*n, "active", 1.6)]).collect();
         json!({
             "server": SERVERS[place], "points": points,
             "idle": { "user": slope(user[place]), "kernel": slope(4096.0) },
@@ -238,9 +244,9 @@ pub(crate) fn capacity() -> Value {
     let run = run(Some(500));
     let server = |place: usize| {
         let most = 52e3 + 8e3 * place as f64;
-        let probe = |part: f64| {
-            json!({ "rate_rps": most * part, "held": part < 0.9, "quantile_us": 180.0 / (1.02 - part), "run": run })
-        };
+        let mut run = run.clone();
+        run["valid"] = json!(true);
+        let probe = |part: f64| json!({ "rate_rps": most * part, "held": part < 0.9, "quantile_us": 180.0 / (1.02 - part), "run": run });
         json!({
             "server": SERVERS[place], "probes": ([0.5, 1.0, 0.75, 0.875, 0.94].map(probe)),
             "capacity_rps": { "estimate": most * 0.875, "low": most * 0.86, "high": most * 0.9, "confidence": 0.95 },

@@ -184,7 +184,9 @@ fn hover_shows_a_label(chromium: &mut Chromium) {
         let marks = format!("document.querySelectorAll('#{section} {mark}')");
         // Bars are drawn from below: the last of the first chart is the best server's.
         let element = match section {
-            "file-3" => format!("[...{marks}[0].closest('.barlayer').querySelectorAll('path')].at(-1)"),
+            "file-3" => {
+                format!("[...{marks}[0].closest('.barlayer').querySelectorAll('path')].at(-1)")
+            }
             _ => format!("{marks}[0]"),
         };
         let (x, y) = middle(chromium, &element);
@@ -209,8 +211,9 @@ fn the_legend_hides_a_series(chromium: &mut Chromium) {
     }
     // Its line, and the law that was fitted to it.
     chromium.wait_until(&format!("{shown} === {}", before - 2));
-    let hidden = chromium
-        .value(&format!("{plot}.data.filter((t) => t.visible === 'legendonly').map((t) => t.name)"));
+    let hidden = chromium.value(&format!(
+        "{plot}.data.filter((t) => t.visible === 'legendonly').map((t) => t.name)"
+    ));
     assert_eq!(hidden, json!(["threads", "threads"]));
 }
 

@@ -32,20 +32,23 @@ pub fn comparison(comparison: &Comparison, rows: &[Row], prefix: &str) -> Vec<Ch
             .collect();
         rank(&mut entries);
         let id = |what: &str| format!("{prefix}-s{n}-{what}");
-        if scenario.rate_rps.is_some() {
-            charts.push(tails(id("latency"), &scenario.name, &entries));
-        } else {
-            let title = format!("{}: throughput", scenario.name);
-            let axis = "requests per second";
-            charts.push(bars(id("throughput"), &title, axis, "throughput_rps", 1.0, &entries));
-        }
-        let title = format!("{}: CPU of the server", scenario.name);
+        let chart = match scenario.rate_rps {
+            Some(rate) => tails(id("latency"), rate, &entries),
+            None => {
+                let axis = "requests per second";
+                bars(id("throughput"), "Throughput", axis, "throughput_rps", 1.0, &entries)
+            }
+        };
+        charts.push(chart.part(n + 1));
         let (axis, figure) = ("microseconds per request", "cpu_us_per_request");
-        charts.push(bars(id("cpu"), &title, axis, figure, 1.0, &entries));
+        let chart = bars(id("cpu"), "CPU of the server", axis, figure, 1.0, &entries);
+        charts.push(chart.part(n + 1));
     }
     let idle: Vec<&Row> = rows.iter().filter(|row| row.kind == "slope").collect();
-    let (title, figure) = ("Memory of an idle connection", "user_bytes_per_connection");
-    charts.push(bars(format!("{prefix}-idle"), title, "KiB (RssAnon)", figure, KIB, &idle));
+    let figure = "user_bytes_per_connection";
+    let id = format!("{prefix}-idle");
+    let chart = bars(id, "Memory", "KiB per connection (RssAnon)", figure, KIB, &idle);
+    charts.push(chart.part(comparison.scenarios.len() + 1));
     charts.retain(|chart| !chart.is_empty());
     charts
 }
@@ -76,18 +79,16 @@ fn overview(comparison: &Comparison, rows: &[Row], prefix: &str) -> Chart {
     )
 }
 
-fn tails(id: String, scenario: &str, entries: &[&Row]) -> Chart {
+fn tails(id: String, rate_rps: f64, entries: &[&Row]) -> Chart {
     let all = entries.iter().enumerate().map(|(n, row)| {
         let value = |name: &str| row.measures.get(name).map_or(0.0, |measure| measure.value);
         let count = value("ok") + value("timed_out");
         let points = from_quantiles(&row.measures, count, &row.server);
         series(&row.server, &colour(row, n), Style::Marked, points)
     });
-    let rate = entries.iter().find_map(|row| row.load.rate_rps).unwrap_or(0.0);
-    let title = format!("{scenario}: response time by percentile");
-    percentiles(id, &title, all.collect()).note(&format!(
+    percentiles(id, "Response time by percentile", all.collect()).note(&format!(
         "At {} planned requests per second. Medians over blocks, with their intervals.",
-        grouped(rate)
+        grouped(rate_rps)
     ))
 }
 
@@ -254,7 +255,8 @@ pub fn capacity(capacity: &Capacity, rows: &[Row], prefix: &str) -> Vec<Chart> {
             });
         series(&server.server, &key(&server.server, n), Style::Marked, points.collect())
     });
-    let tried: Vec<Series> = tried.collect();
+    let mut tried: Vec<Series> = tried.filter(|series| !series.points.is_empty()).collect();
+    tried.extend(promise(&capacity.slo, &tried));
     let values = tried.iter().flat_map(|series| &series.points).filter_map(|point| point.y);
     let y = Axis::log("milliseconds", values);
     let x = Axis::linear("planned requests per second");
@@ -262,6 +264,16 @@ pub fn capacity(capacity: &Capacity, rows: &[Row], prefix: &str) -> Vec<Chart> {
     let mut charts = vec![found, Chart::lines(format!("{prefix}-probes"), &title, &x, &y, tried)];
     charts.retain(|chart| !chart.is_empty());
     charts
+}
+
+/// The time that was promised, across all rates.
+fn promise(slo: &str, tried: &[Series]) -> Option<Series> {
+    let limit = humantime::parse_duration(slo.split_once('=')?.1.trim()).ok()?;
+    let rates = tried.iter().flat_map(|series| &series.points).map(|point| point.x);
+    let ends = rates.fold((f64::INFINITY, 0.0), |(a, b): (f64, f64), x| (a.min(x), b.max(x)));
+    let y = Some(limit.as_secs_f64() * 1e3);
+    let at = |x: f64| Point { x, y, ..Point::default() };
+    (ends.0 < ends.1).then(|| series(slo, "6", Style::Law, vec![at(ends.0), at(ends.1)]))
 }
 
 /// Of the memory that connections cost: over their number, and by slope.

@@ -15,12 +15,12 @@
   const MARKS = ["circle", "square", "diamond", "triangle-up", "triangle-down", "x"];
   const FONT = 'system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
   const NARROW_PX = 560;
-  const LEGEND_ROW_PX = 24;
+  const LEGEND_ROW_PX = 20;
+  const LETTER_PX = 7;
   const CONFIG = {
     displaylogo: false,
+    displayModeBar: false,
     responsive: false, // drawn again on a resize, for the layout depends on the width
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-    toImageButtonOptions: { format: "svg" },
   };
 
   const charts = JSON.parse(document.getElementById("charts").textContent);
@@ -37,17 +37,40 @@
   // The place of a key among the colours: servers by name, other things by number.
   const place = (key) => (KEYS.includes(key) ? KEYS.indexOf(key) : Number(key) - 1);
 
+  const faint = (colour, part) => {
+    const parts = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    return `rgba(${parts.join()},${part})`;
+  };
+
+  // Labels that would stand on each other are left out; the first stays, and the rest gives way.
+  function thinned(given, data, widthPx) {
+    if (given.type !== "log" || !given.tickvals) return {};
+    const xs = data.flatMap((trace) => trace.x).filter((x) => x > 0).map(Math.log10);
+    const [low, high] = [Math.min(...xs), Math.max(...xs)];
+    const place = (x) => (Math.log10(x) - low) / Math.max(high - low, 0.1) * widthPx * 0.92;
+    const texts = [];
+    let free = -Infinity;
+    given.tickvals.forEach((x, n) => {
+      const half = given.ticktext[n].length * LETTER_PX / 2;
+      const fits = place(x) - half > free;
+      texts.push(fits ? given.ticktext[n] : "");
+      if (fits) free = place(x) + half + LETTER_PX;
+    });
+    return { ticktext: texts };
+  }
+
   function styled(trace, shown, ink, colours) {
     const colour = colours[place(trace.legendgroup)];
     const copy = { ...trace, visible: shown?.visible ?? true };
     copy.hoverlabel = { bgcolor: ink.paper, bordercolor: colour, align: "left",
       font: { color: ink.ink, family: FONT, size: 13 } };
-    const whisker = { color: trace.type === "bar" ? ink.ink : colour, thickness: 1.2, width: 4 };
+    const bar = trace.type === "bar";
+    const whisker = { color: bar ? ink.ink : faint(colour, 0.6), thickness: 1.2, width: bar ? 4 : 3 };
     for (const error of ["error_x", "error_y"]) {
       if (trace[error]) copy[error] = { ...trace[error], ...whisker };
     }
-    if (trace.type === "bar") {
-      copy.marker = { color: colour };
+    if (bar) {
+      copy.marker = { color: faint(colour, 0.5), line: { color: colour, width: 1.2 } };
       copy.width = 0.62;
       return copy;
     }
@@ -75,25 +98,23 @@
     const named = data.filter((trace) => trace.showlegend).length;
     const legend = !bars && named > 1;
     const perRow = Math.max(1, Math.floor(width / 120));
-    const legendPx = legend ? LEGEND_ROW_PX * (narrow ? Math.ceil(named / perRow) : 1) + 8 : 0;
+    const legendPx = legend && narrow ? LEGEND_ROW_PX * Math.ceil(named / perRow) : 0;
     const y = axis(layout.yaxis, ink, narrow);
-    const x = axis(layout.xaxis, ink, narrow);
+    const x = { ...axis(layout.xaxis, ink, narrow), ...thinned(layout.xaxis, data, width - 64) };
     const rows = !bars && layout.yaxis.range; // names stand on the y axis
     if (bars || rows) Object.assign(y, { tickfont: { ...y.tickfont, color: ink.ink, size: 13 } });
-    if (bars) Object.assign(y, { showgrid: false, ticks: "", ticklabelstandoff: 6 });
+    if (bars) Object.assign(y, { showgrid: false, ticklabelstandoff: 6, nticks: 0, dtick: 1 });
     else Object.assign(x, { showgrid: Boolean(rows) || layout.xaxis.type === "log" });
     Object.assign(x, bars ? {} : { showline: true, ticks: "outside", ticklen: 4,
       tickcolor: ink.axis });
     if (linear.has(chart.id)) {
       Object.assign(y, { type: "linear", tickmode: "auto", rangemode: "tozero" });
     }
-    const height = chart.height + (narrow ? legendPx : 0);
     return {
-      width, height, xaxis: x, yaxis: y,
+      width, height: chart.height + legendPx, xaxis: x, yaxis: y,
       font: { family: FONT, size: 13, color: ink.ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 48, r: 16, t: bars ? 8 : (narrow ? 30 : 38), b: 52 + (narrow ? legendPx : 0),
-        pad: 0 },
+      margin: { l: 48, r: 16, t: bars ? 8 : (narrow ? 30 : 38), b: 48 + legendPx },
       showlegend: legend,
       // Beside the title of the y axis where there is room, below the chart where there is none.
       legend: narrow
