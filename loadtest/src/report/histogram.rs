@@ -39,9 +39,9 @@ pub fn decode(text: &str, label: &str) -> Result<Histogram<u64>, ReportError> {
     decoded.map_err(|error| bad(error.to_string()))
 }
 
-/// One point of the distribution.
+/// One step of the distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub struct Step {
     /// From 0 to 1.
     pub quantile: f64,
     /// What that part of all values does not exceed, in milliseconds.
@@ -50,8 +50,8 @@ pub struct Point {
     pub count: u64,
 }
 
-/// The distribution, finer the nearer to 100 %; its last point is the maximum.
-pub fn distribution(histogram: &Histogram<u64>) -> Vec<Point> {
+/// The distribution, finer the nearer to 100 %; its last step is the maximum.
+pub fn distribution(histogram: &Histogram<u64>) -> Vec<Step> {
     let mut count = 0;
     histogram
         .iter_quantiles(TICKS_PER_HALF_DISTANCE)
@@ -59,7 +59,7 @@ pub fn distribution(histogram: &Histogram<u64>) -> Vec<Point> {
             count += step.count_since_last_iteration();
             let value_ns = step.value_iterated_to().min(histogram.max());
             let value_ms = value_ns as f64 / NS_PER_MS;
-            Point { quantile: step.quantile_iterated_to(), value_ms, count }
+            Step { quantile: step.quantile_iterated_to(), value_ms, count }
         })
         .collect()
 }
@@ -81,7 +81,7 @@ pub fn hgrm(sources: &[Source]) -> Result<String, ReportError> {
 fn write_hgrm(out: &mut String, histogram: &Histogram<u64>) -> std::fmt::Result {
     let head = ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"];
     writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", head[0], head[1], head[2], head[3])?;
-    for Point { quantile, value_ms, count } in distribution(histogram) {
+    for Step { quantile, value_ms, count } in distribution(histogram) {
         write!(out, "{value_ms:12.3} {quantile:2.12} {count:10}")?;
         if quantile < 1.0 {
             write!(out, " {:14.2}", 1.0 / (1.0 - quantile))?;

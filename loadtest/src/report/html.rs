@@ -189,7 +189,7 @@ fn write_table(out: &mut String, table: &Table) -> std::fmt::Result {
     writeln!(
         out,
         "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\n\
-         <table>\n<caption>{caption}</caption>\n<thead><tr>"
+         <table>\n<caption><span>{caption}</span></caption>\n<thead><tr>"
     )?;
     for (n, head) in table.heads.iter().enumerate() {
         let class = if n < table.names { " class=\"name\"" } else { "" };

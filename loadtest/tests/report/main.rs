@@ -6,6 +6,7 @@ mod diff;
 mod fixtures;
 mod formats;
 mod page;
+mod python;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@ use super::{US_PER_MS, point};
 use crate::report::ReportError;
 use crate::report::chart::{Axis, Chart, Point, Series, Style, key};
 use crate::report::figure::{Measure, Measures};
-use crate::report::histogram::{decode, distribution};
+use crate::report::histogram::{Step, decode, distribution};
 use crate::report::input::{Document, Source};
 use crate::report::rows::{Row, of_run};
 use crate::result::{Histograms, Quantiles, RunResult, WindowResult};
@@ -108,8 +108,11 @@ fn times(
     let histogram = decode(kept, label)?;
     let values = histogram.len() as f64;
     let place = |quantile: f64| (1.0 / (1.0 - quantile)).min(values);
+    // So many values can tell no finer quantiles apart; the maximum stands for the rest.
+    let known = |step: &Step| step.quantile >= 1.0 || 1.0 / (1.0 - step.quantile) < values;
     Ok(distribution(&histogram)
         .into_iter()
+        .filter(known)
         .map(|step| mark(place(step.quantile), step.quantile, step.value_ms, name))
         .collect())
 }
