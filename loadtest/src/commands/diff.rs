@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::print;
-use crate::report::{diff, input};
+use crate::report::{diff, diff_text, input};
 
 /// The flags.
 #[derive(Args, Debug)]
@@ -29,6 +29,10 @@ pub(super) fn execute(args: &DiffArgs) -> anyhow::Result<ExitCode> {
     let sources = input::read_all(&[args.before.clone(), args.after.clone()])?;
     let [before, after] = &sources[..] else { anyhow::bail!("two files are two results") };
     let difference = diff::difference(before, after)?;
-    print(&if args.markdown { diff::markdown(&difference) } else { diff::terminal(&difference) })?;
+    print(&if args.markdown {
+        diff_text::markdown(&difference)
+    } else {
+        diff_text::terminal(&difference)
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -42,7 +42,7 @@ pub enum Command {
     Compare(compare::CompareArgs),
     /// Serve the floor: echo bytes with no codec and no handler
     Floor(floor::FloorArgs),
-    /// Make a page with plots of results; or CSV, Markdown, and HdrHistogram's formats
+    /// Make a page with plots of results; or CSV, Markdown, and the formats of `HdrHistogram`
     Report(report::ReportArgs),
     /// Show two results of one kind beside each other
     Diff(diff::DiffArgs),

@@ -32,10 +32,8 @@ pub struct ReportArgs {
 
 pub(super) fn execute(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let to_standard_output = args.output == Path::new("-");
-    let guessed = match to_standard_output {
-        true => Some(Format::Markdown),
-        false => Format::of(&args.output),
-    };
+    let guessed =
+        if to_standard_output { Some(Format::Markdown) } else { Format::of(&args.output) };
     let Some(format) = args.format.or(guessed) else {
         let output = args.output.display();
         eprintln!(

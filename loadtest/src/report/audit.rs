@@ -44,9 +44,10 @@ impl Trust {
 pub fn verdict(source: &Source) -> Verdict {
     let (trust, says, notes) = match &source.document {
         Document::Run(run) => {
-            let (trust, says) = match run.valid {
-                true => (Trust::Valid, "One run, and no fault was found with it"),
-                false => (Trust::Invalid, "One run, and its figures should not be believed"),
+            let (trust, says) = if run.valid {
+                (Trust::Valid, "One run, and no fault was found with it")
+            } else {
+                (Trust::Invalid, "One run, and its figures should not be believed")
             };
             let says = format!("{says}; it was not repeated, so no figure has an interval.");
             (trust, says, run.warnings.clone())

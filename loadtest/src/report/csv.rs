@@ -1,5 +1,5 @@
-//! A report as CSV (RFC 4180): one row for each run, step, server, point and probe, and a column for
-//! each figure with its unit in the name; beside it the ends of its interval, where it has one.
+//! A report as CSV (RFC 4180): one row for each run, step, server, point and probe, and a column
+//! for each figure with its unit in the name; beside it the ends of its interval, where it has one.
 
 use super::ReportError;
 use super::figure::FIGURES;

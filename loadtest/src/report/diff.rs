@@ -1,9 +1,6 @@
 //! Two results of one kind beside each other: each figure, its change, and whether the change is
 //! more than the noise within the two. What a single run found has no interval, and it says so.
 
-use std::fmt::Write;
-
-use console::style;
 use serde_json::{Map, Value};
 
 use super::figure::{FIGURES, Figure, Measure, Place};
@@ -46,6 +43,8 @@ pub enum Change {
     Differs,
     /// They overlap.
     WithinNoise,
+    /// There is no change.
+    Same,
     /// There are none: nothing was repeated.
     NoInterval,
     /// Only one result has the figure.
@@ -73,6 +72,9 @@ impl Line {
     /// two equal servers look different less than once in a hundred times.
     pub fn change(&self) -> Change {
         let Some([a, b]) = self.both() else { return Change::OnlyOne };
+        if a == b {
+            return Change::Same;
+        }
         match (a.interval, b.interval) {
             (Some(a), Some(b)) if a.high < b.low || b.high < a.low => Change::Differs,
             (Some(_), Some(_)) => Change::WithinNoise,
@@ -83,6 +85,19 @@ impl Line {
     fn both(&self) -> Option<[Measure; 2]> {
         let [a, b] = self.measures;
         Some([a?, b?])
+    }
+}
+
+impl Change {
+    /// In a word or two.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Differs => "differs",
+            Self::WithinNoise => "noise",
+            Self::Same => "same",
+            Self::NoInterval => "?",
+            Self::OnlyOne => "only one",
+        }
     }
 }
 
@@ -167,148 +182,5 @@ fn invalid(label: &str, rows: &[Row]) -> Option<String> {
         (0, 0) => None,
         (0, _) => Some(format!("{label} is not valid: its figures should not be believed")),
         (some, _) => Some(format!("{label} has {some} invalid blocks; see its report")),
-    }
-}
-
-/// For a terminal: below 100 columns, in colours where there are any.
-pub fn terminal(difference: &Difference) -> String {
-    let mut out = String::new();
-    // Writing to a String does not fail.
-    let _ = write_terminal(&mut out, difference);
-    out
-}
-
-const FIGURE_WIDTH: usize = 24;
-const VALUE_WIDTH: usize = 25;
-const CHANGE_WIDTH: usize = 9;
-
-fn write_terminal(out: &mut String, difference: &Difference) -> std::fmt::Result {
-    let [a, b] = &difference.labels;
-    for warning in &difference.warnings {
-        writeln!(out, "{} {warning}", style("warning:").yellow())?;
-    }
-    let (a, b) = (shortened(a), shortened(b));
-    let head = format!(
-        "  {:<FIGURE_WIDTH$} {a:>VALUE_WIDTH$} {b:>VALUE_WIDTH$} {:>CHANGE_WIDTH$}",
-        "", "change"
-    );
-    writeln!(out, "{}", style(head).dim())?;
-    for group in &difference.groups {
-        writeln!(out, "{}", style(&group.title).bold())?;
-        for line in &group.lines {
-            let [a, b] = line.measures.map(|measure| compact(line.figure, measure));
-            let change = relative(line);
-            let text = format!(
-                "  {:<FIGURE_WIDTH$} {a:>VALUE_WIDTH$} {b:>VALUE_WIDTH$} {change:>CHANGE_WIDTH$}",
-                line.figure.head
-            );
-            match line.change() {
-                Change::Differs => writeln!(out, "{text}  {}", style("differs").yellow().bold())?,
-                change => writeln!(out, "{text}  {}", style(change.word()).dim())?,
-            }
-        }
-    }
-    writeln!(out, "{}", style(sum(difference, '\n')).dim())
-}
-
-impl Change {
-    /// In a word or two.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Differs => "differs",
-            Self::WithinNoise => "noise",
-            Self::NoInterval => "?",
-            Self::OnlyOne => "only one",
-        }
-    }
-}
-
-/// The end of a long name, which is what tells two paths apart.
-fn shortened(label: &str) -> String {
-    let length = label.chars().count();
-    if length <= VALUE_WIDTH {
-        return label.to_owned();
-    }
-    std::iter::once('…').chain(label.chars().skip(length - VALUE_WIDTH + 1)).collect()
-}
-
-/// A value with the ends of its interval in percent of it: `176,114 -3.1/+2.4 %`.
-fn compact(figure: &Figure, measure: Option<Measure>) -> String {
-    let Some(Measure { value, interval }) = measure else { return "-".to_owned() };
-    let text = (figure.show)(value);
-    match interval.filter(|interval| value != 0.0 && interval.low < interval.high) {
-        Some(interval) => {
-            let percent = |end: f64| (end - value) / value.abs() * 100.0;
-            format!("{text} {:+.1}/{:+.1} %", percent(interval.low), percent(interval.high))
-        }
-        None => text,
-    }
-}
-
-fn relative(line: &Line) -> String {
-    line.relative().map_or_else(String::new, |part| format!("{:+.1} %", part * 100.0))
-}
-
-/// What the verdicts rest on.
-fn sum(difference: &Difference, between: char) -> String {
-    let lines: Vec<&Line> = difference.groups.iter().flat_map(|group| &group.lines).collect();
-    let count = |change| lines.iter().filter(|line| line.change() == change).count();
-    let (differ, noise) = (count(Change::Differs), count(Change::WithinNoise));
-    let mut said = Vec::new();
-    if differ + noise > 0 {
-        said.push(format!(
-            "{differ} of {} figures differ: their intervals do not overlap. An interval is the noise",
-            differ + noise
-        ));
-        said.push(
-            "between the blocks of one file; what changed on the machine between the two is not \
-             in it."
-                .to_owned(),
-        );
-    }
-    if count(Change::NoInterval) > 0 {
-        said.push(
-            "?: one of them was not repeated, so nothing can be said of noise; use `loadtest \
-             compare`."
-                .to_owned(),
-        );
-    }
-    said.join(&between.to_string())
-}
-
-/// The same as Markdown.
-pub fn markdown(difference: &Difference) -> String {
-    let mut out = String::new();
-    // Writing to a String does not fail.
-    let _ = write_markdown(&mut out, difference);
-    out
-}
-
-fn write_markdown(out: &mut String, difference: &Difference) -> std::fmt::Result {
-    use super::markdown::escape;
-    let [a, b] = &difference.labels;
-    for warning in &difference.warnings {
-        writeln!(out, "- {}", escape(warning))?;
-    }
-    writeln!(out, "\n| | figure | {} | {} | change | |", escape(a), escape(b))?;
-    writeln!(out, "|:--|:--|--:|--:|--:|:--|")?;
-    for group in &difference.groups {
-        for line in &group.lines {
-            let [a, b] = line.measures.map(|measure| escape(&whole(line.figure, measure)));
-            let (title, head) = (escape(&group.title), escape(line.figure.head));
-            let (change, word) = (relative(line), line.change().word());
-            writeln!(out, "| {title} | {head} | {a} | {b} | {change} | {word} |")?;
-        }
-    }
-    writeln!(out, "\n{}", sum(difference, ' '))
-}
-
-/// A value with its interval.
-fn whole(figure: &Figure, measure: Option<Measure>) -> String {
-    let Some(Measure { value, interval }) = measure else { return "-".to_owned() };
-    let show = figure.show;
-    match interval {
-        Some(ends) => format!("{} ({} to {})", show(value), show(ends.low), show(ends.high)),
-        None => show(value),
     }
 }

@@ -57,8 +57,8 @@ pub fn distribution(histogram: &Histogram<u64>) -> Vec<Step> {
         .iter_quantiles(TICKS_PER_HALF_DISTANCE)
         .map(|step| {
             count += step.count_since_last_iteration();
-            let value_ns = step.value_iterated_to().min(histogram.max());
-            let value_ms = value_ns as f64 / NS_PER_MS;
+            let nanoseconds = step.value_iterated_to().min(histogram.max());
+            let value_ms = nanoseconds as f64 / NS_PER_MS;
             Step { quantile: step.quantile_iterated_to(), value_ms, count }
         })
         .collect()

@@ -101,8 +101,9 @@ fn write_page(out: &mut String, sources: &[Source], sections: &[Section]) -> std
         out,
         "</main>\n<footer><p>Made by loadtest {}. An interval says where a figure would lie if it \
          were measured again under the same conditions, with the confidence that it states; it \
-         knows nothing of another day or another machine. In a chart: point to read a value, drag to \
-         zoom, click twice to see all again; a click on a name in the legend hides it.</p></footer>\n\
+         knows nothing of another day or another machine.</p>\
+         <p>In a chart: point to read a value, drag to zoom, click twice to see all again; a click \
+         on a name in the legend hides it.</p></footer>\n\
          <script type=\"application/json\" id=\"charts\">{}</script>\n\
          {}\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         env!("CARGO_PKG_VERSION"),
@@ -216,23 +217,22 @@ fn cell_text(cell: &Cell) -> String {
         Some(value) => format!("<data value=\"{value}\">{}</data>", escape(&cell.text)),
         None => escape(&cell.text),
     };
-    if let Some(interval) = &cell.interval {
-        html += &format!("<small>{}</small>", escape(interval));
-    }
-    if let Some(caution) = &cell.caution {
-        html += &format!("<small class=\"caution\">{}</small>", escape(caution));
-    }
+    let small = |class: &str, text: &Option<String>| {
+        let text = text.as_deref().map(escape);
+        text.map_or_else(String::new, |text| format!("<small{class}>{text}</small>"))
+    };
+    html.push_str(&small("", &cell.interval));
+    html.push_str(&small(" class=\"caution\"", &cell.caution));
     html
 }
 
 /// The command, what was asked for, and what it ran on.
 fn write_making(out: &mut String, source: &Source) -> std::fmt::Result {
     writeln!(out, "<h3>How {} was made</h3>", escape(&source.label))?;
-    match source.command_line() {
-        Some(command) => {
-            writeln!(out, "<pre tabindex=\"0\"><code>{}</code></pre>", escape(&command))?
-        }
-        None => writeln!(out, "<p>The file does not say by which command.</p>")?,
+    if let Some(command) = source.command_line() {
+        writeln!(out, "<pre tabindex=\"0\"><code>{}</code></pre>", escape(&command))?;
+    } else {
+        writeln!(out, "<p>The file does not say by which command.</p>")?;
     }
     for (title, facts) in [("Settings", &source.flags), ("Environment", &source.environment)] {
         write_facts(out, title, facts)?;

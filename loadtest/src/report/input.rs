@@ -100,9 +100,12 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, InputError> {
 pub fn read(path: &Path) -> Result<Source, InputError> {
     let at = || path.to_owned();
     let text = fs::read(path).map_err(|error| InputError::Read { path: at(), error })?;
-    let json: Value = serde_json::from_slice(&text).map_err(|error| match error.is_eof() {
-        true => InputError::CutShort { path: at() },
-        false => InputError::NoJson { path: at(), error },
+    let json: Value = serde_json::from_slice(&text).map_err(|error| {
+        if error.is_eof() {
+            InputError::CutShort { path: at() }
+        } else {
+            InputError::NoJson { path: at(), error }
+        }
     })?;
     let Some(schema) = json.get("schema").and_then(Value::as_str).map(str::to_owned) else {
         return Err(InputError::NoSchema { path: at() });
@@ -148,9 +151,10 @@ impl Source {
 /// A word that a shell takes as it stands.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,=@%+".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -67,7 +67,8 @@ fn write_table(out: &mut String, table: &Table) -> std::fmt::Result {
 fn cell(cell: &Cell) -> String {
     let mut text = if cell.text.is_empty() { "-".to_owned() } else { escape(&cell.text) };
     for more in [&cell.interval, &cell.caution].into_iter().flatten() {
-        text += &format!(" ({})", escape(more));
+        // Writing to a String does not fail.
+        let _ = write!(text, " ({})", escape(more));
     }
     text
 }

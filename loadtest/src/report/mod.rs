@@ -15,14 +15,17 @@ pub mod chart;
 pub mod charts;
 pub mod csv;
 pub mod diff;
+pub mod diff_text;
 pub mod figure;
 pub mod histogram;
 pub mod html;
 pub mod input;
 pub mod markdown;
+pub mod measure;
 pub mod rows;
 pub mod schema;
 pub mod table;
+pub mod ticks;
 
 use std::path::Path;
 

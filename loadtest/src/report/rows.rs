@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::figure::{FIGURES, Figure, Measure, Measures};
 use super::input::{Document, Source};
-use super::schema::{Block, Capacity, Comparison, Entry, Memory, MemoryPoint, Slopes, Sweep};
+use super::measure::{figures, measured, of_point, of_slopes, of_step, plain};
+use super::schema::{Block, Capacity, Comparison, Entry, Memory, Sweep};
 use crate::compare::report::median;
 use crate::process::FLOOR;
-use crate::result::{Quantiles, RunResult, StepResult};
-use crate::statistics::{Interval, median_interval};
+use crate::result::RunResult;
+use crate::statistics::median_interval;
 
 /// Resampling is repeatable: the same file makes the same report.
 const SEED: u64 = 1;
@@ -57,7 +58,9 @@ pub fn rows(source: &Source) -> Vec<Row> {
         Document::Capacity(capacity) => of_capacity(capacity),
         Document::Memory(memory) => of_memory(memory),
     };
-    rows.iter_mut().for_each(|row| row.file.clone_from(&source.label));
+    for row in &mut rows {
+        row.file.clone_from(&source.label);
+    }
     rows
 }
 
@@ -77,7 +80,7 @@ pub fn of_run(run: &RunResult) -> Vec<Row> {
         parameter: Some(("rate_rps".to_owned(), step.rate_rps)),
         load: Load { rate_rps: Some(step.rate_rps), ..load(run) },
         valid: Some(run.valid),
-        measures: plain(figures_of_step(step)),
+        measures: plain(of_step(step)),
         ..Row::default()
     });
     std::iter::once(whole).chain(steps).collect()
@@ -222,7 +225,7 @@ fn of_memory(memory: &Memory) -> Vec<Row> {
     for server in &memory.servers {
         let base = Row { server: server.server.clone(), ..Row::default() };
         for (kind, slopes) in [("idle", server.idle), ("active", server.active)] {
-            let measures = figures_of_slopes(slopes);
+            let measures = of_slopes(slopes);
             if !measures.is_empty() {
                 let scenario = kind.to_owned();
                 rows.push(Row { kind: "slope", scenario, measures, ..base.clone() });
@@ -232,26 +235,11 @@ fn of_memory(memory: &Memory) -> Vec<Row> {
             kind: "connections",
             scenario: point.kind.clone(),
             parameter: Some(("connections".to_owned(), point.connections as f64)),
-            measures: plain(figures_of_point(point)),
+            measures: plain(of_point(point)),
             ..base.clone()
         }));
     }
     rows
-}
-
-fn figures_of_slopes(slopes: Slopes) -> Measures {
-    let names = ["user_bytes_per_connection", "kernel_bytes_per_connection"];
-    let both = names.into_iter().zip([slopes.user, slopes.kernel]);
-    both.filter_map(|(name, slope)| Some((name, measured(slope?)))).collect()
-}
-
-fn figures_of_point(point: &MemoryPoint) -> Vec<(&'static str, f64)> {
-    vec![
-        ("rss_anon_bytes", point.rss_anon_bytes),
-        ("pss_bytes", point.pss_bytes),
-        ("kernel_bytes", point.kernel_bytes),
-        ("threads", point.threads),
-    ]
 }
 
 fn load(run: &RunResult) -> Load {
@@ -261,78 +249,4 @@ fn load(run: &RunResult) -> Load {
         depth: settings.depth,
         rate_rps: settings.rate_rps,
     }
-}
-
-/// What one run found. Times are left out where nothing was timed.
-fn figures(run: &RunResult) -> Vec<(&'static str, f64)> {
-    let mut figures = vec![
-        ("throughput_rps", run.throughput_rps),
-        ("planned", run.planned as f64),
-        ("ok", run.ok as f64),
-        ("errors", run.errors.values().sum::<u64>() as f64),
-        ("timed_out", run.timed_out as f64),
-        ("unsent", run.unsent as f64),
-        ("client_cpu_us_per_request", run.client.cpu_us_per_request),
-        ("client_busy", run.client.busy),
-    ];
-    if run.ok + run.timed_out > 0 {
-        figures.extend(times(&run.latency_us));
-        figures.extend([
-            ("service_p50_us", run.service_us.p50),
-            ("service_p99_us", run.service_us.p99),
-            ("send_lag_p50_us", run.send_lag_us.p50),
-            ("send_lag_p99_us", run.send_lag_us.p99),
-        ]);
-    }
-    if let Some(server) = &run.server {
-        figures.extend([
-            ("cpu_us_per_request", server.cpu_us_per_request),
-            ("context_switches_per_request", server.context_switches_per_request),
-            ("threads", server.threads as f64),
-            ("rss_anon_bytes", server.rss_anon_bytes as f64),
-            ("pss_bytes", server.pss_bytes as f64),
-        ]);
-    }
-    figures
-}
-
-fn figures_of_step(step: &StepResult) -> Vec<(&'static str, f64)> {
-    let mut figures = vec![
-        ("throughput_rps", step.ok as f64 / step.length_s),
-        ("planned", step.planned as f64),
-        ("ok", step.ok as f64),
-        ("errors", step.errors as f64),
-        ("timed_out", step.timed_out as f64),
-        ("unsent", step.unsent as f64),
-    ];
-    if step.ok + step.timed_out > 0 {
-        figures.extend(times(&step.latency_us));
-    }
-    figures
-}
-
-fn times(quantiles: &Quantiles) -> [(&'static str, f64); 11] {
-    [
-        ("latency_p50_us", quantiles.p50),
-        ("latency_p75_us", quantiles.p75),
-        ("latency_p90_us", quantiles.p90),
-        ("latency_p95_us", quantiles.p95),
-        ("latency_p97_us", quantiles.p97),
-        ("latency_p99_us", quantiles.p99),
-        ("latency_p99_5_us", quantiles.p99_5),
-        ("latency_p99_9_us", quantiles.p99_9),
-        ("latency_p99_99_us", quantiles.p99_99),
-        ("latency_max_us", quantiles.max),
-        ("latency_mean_us", quantiles.mean),
-    ]
-}
-
-fn measured(interval: Interval) -> Measure {
-    Measure { value: interval.estimate, interval: Some(interval) }
-}
-
-/// Figures of something that was not repeated.
-fn plain(figures: Vec<(&'static str, f64)>) -> Measures {
-    let plain = |(name, value): (&'static str, f64)| (name, Measure { value, interval: None });
-    figures.into_iter().filter(|(_, value)| value.is_finite()).map(plain).collect()
 }

@@ -161,9 +161,11 @@ pub fn rank(rows: &mut [&Row]) {
 
 fn servers(caption: &str, rows: &[Row], kind: &str) -> Table {
     let chosen: Vec<&Row> = rows.iter().filter(|row| row.kind == kind).collect();
-    let names: &[Name] = match chosen.iter().any(|row| row.scenario != chosen[0].scenario) {
-        true => &[("server", server), ("connections", |row| Cell::text(&row.scenario))],
-        false => &[("server", server)],
+    let both_kinds = chosen.iter().any(|row| row.scenario != chosen[0].scenario);
+    let names: &[Name] = if both_kinds {
+        &[("server", server), ("connections", |row| Cell::text(&row.scenario))]
+    } else {
+        &[("server", server)]
     };
     table(caption, names, &chosen)
 }

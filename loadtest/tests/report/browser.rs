@@ -1,5 +1,5 @@
-//! A headless Chromium, driven over a pipe by its own protocol (Chrome DevTools Protocol): no port,
-//! no driver program and no client library that could differ in version from the browser.
+//! A headless Chromium, driven over a pipe by its own protocol (CDP, that of its developer tools):
+//! no port, no driver program and no client library that could differ in version from the browser.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ pub(crate) struct Chromium {
     pub(crate) events: Vec<Value>,
     last_id: u64,
     session: Option<String>,
-    _process: Killed,
+    process: Killed,
+    /// Lives as long as the browser.
     _profile: TempDir,
 }
 
@@ -67,42 +68,34 @@ impl Chromium {
             }
         });
         let (events, session) = (Vec::new(), None);
-        Self {
-            requests,
-            answers,
-            events,
-            last_id: 0,
-            session,
-            _process: process,
-            _profile: profile,
-        }
+        Self { requests, answers, events, last_id: 0, session, process, _profile: profile }
     }
 
     /// A page of its own, at that width and in that theme, with nothing noted yet.
     pub(crate) fn open(&mut self, file: &Path, width: u32, theme: &str) {
         self.session = None;
-        let target = self.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = self.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        let attached = self.call("Target.attachToTarget", attach);
+        let attached = self.call("Target.attachToTarget", &attach);
         self.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page", "Runtime", "Network", "Log"] {
-            self.call(&format!("{domain}.enable"), json!({}));
+            self.call(&format!("{domain}.enable"), &json!({}));
         }
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
         let theme = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
-        self.call("Emulation.setEmulatedMedia", theme);
+        self.call("Emulation.setEmulatedMedia", &theme);
         self.events.clear();
         let url = format!("file://{}", file.display());
-        let navigated = self.call("Page.navigate", json!({ "url": url }));
+        let navigated = self.call("Page.navigate", &json!({ "url": url }));
         assert!(navigated.get("errorText").is_none(), "{navigated}");
         self.event("Page.loadEventFired");
     }
 
     /// Asks, and waits for the answer.
     #[track_caller]
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.last_id += 1;
         let mut request = json!({ "id": self.last_id, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -141,7 +134,7 @@ impl Chromium {
     #[track_caller]
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let ask = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
-        let answer = self.call("Runtime.evaluate", ask);
+        let answer = self.call("Runtime.evaluate", &ask);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
         answer["result"]["value"].clone()
     }
@@ -162,12 +155,12 @@ impl Chromium {
     pub(crate) fn pointer(&mut self, kind: &str, x: f64, y: f64) {
         let button = if kind == "mouseMoved" { "none" } else { "left" };
         let event = json!({ "type": kind, "x": x, "y": y, "button": button, "clickCount": 1 });
-        self.call("Input.dispatchMouseEvent", event);
+        self.call("Input.dispatchMouseEvent", &event);
     }
 
     /// The whole page as a picture.
     pub(crate) fn screenshot(&mut self, file: &Path) {
-        let shot = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        let shot = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
         let picture = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(file, picture).unwrap();
     }
@@ -198,7 +191,7 @@ impl Drop for Chromium {
     fn drop(&mut self) {
         let _ = self.requests.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self._process.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+        while self.process.0.try_wait().is_ok_and(|ended| ended.is_none()) {
             if Instant::now() > deadline {
                 return; // it is killed then
             }

@@ -60,12 +60,17 @@ pub(crate) fn histogram(least_us: f64, mean_tail_us: f64, count: u32) -> Histogr
     for n in 0..count {
         let part = (f64::from(n) + 0.5) / f64::from(count);
         let us = least_us - mean_tail_us * (1.0 - part).ln();
-        histogram.record((us * 1e3).round() as u64).unwrap();
+        histogram.record(whole(us * 1e3)).unwrap();
     }
     histogram
 }
 
-pub(crate) fn encoded(histogram: &Histogram<u64>) -> String {
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small, and above zero
+fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
+fn encoded(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new().serialize(histogram, &mut bytes).unwrap();
     STANDARD.encode(bytes)
@@ -95,12 +100,13 @@ pub(crate) fn rich_run(least_us: f64) -> Value {
 fn window(n: u32) -> Value {
     let stalled = (25..28).contains(&n);
     let wave = 1.0 + 0.15 * f64::from(n).sin();
-    let times =
-        if stalled { [400e3, 900e3, 990e3] } else { [210.0 * wave, 610.0 * wave, 2e3 * wave] };
+    let usual = [210.0, 610.0, 2e3].map(|us| us * wave);
+    let times = if stalled { [400e3, 900e3, 990e3] } else { usual };
+    let timed_out = if stalled { 100 } else { 0 };
     json!({
-        "from_s": f64::from(n) * 0.5, "length_s": 0.5, "planned": 1000,
-        "ok": if stalled { 900 } else { 1000 }, "errors": 0, "timed_out": if stalled { 100 } else { 0 },
-        "unsent": 0, "p50_us": times[0], "p99_us": times[1], "max_us": times[2],
+        "from_s": f64::from(n) * 0.5, "length_s": 0.5, "planned": 1000, "ok": 1000 - timed_out,
+        "errors": 0, "timed_out": timed_out, "unsent": 0,
+        "p50_us": times[0], "p99_us": times[1], "max_us": times[2],
     })
 }
 
@@ -147,25 +153,34 @@ fn block(run: &Value, number: u32, place: usize, rps: f64, p50_us: f64, connecti
     run["latency_us"]["p99"] = json!(p50_us * vary * 5.0);
     run["latency_us"]["p99.9"] = json!(p50_us * vary * 9.0);
     run["valid"] = json!(true);
+    let place_from_1 = (place + 1) as f64;
     run["server"] = json!({
-        "cpu_us_per_request": cpu_us(place, connections) * vary, "rss_anon_bytes": 300_000 + (connections * 400.0 * (place + 1) as f64) as u64,
-        "pss_bytes": 900_000, "threads": 5, "context_switches_per_request": 0.01 * vary * (place + 1) as f64, "cpu_s": 0.5,
+        "cpu_us_per_request": cpu_us(place, connections) * vary,
+        "rss_anon_bytes": 300_000 + whole(connections * 400.0 * place_from_1),
+        "pss_bytes": 900_000, "threads": 5, "cpu_s": 0.5,
+        "context_switches_per_request": 0.01 * vary * place_from_1,
     });
-    json!({ "number": number, "run": run, "system_calls_per_request": 2.0 + place as f64 / 10.0 + vary / 50.0,
+    let system_calls = 2.0 + place_from_1 / 10.0 + vary / 50.0;
+    json!({ "number": number, "run": run, "system_calls_per_request": system_calls,
             "noise_cores": 0.01, "noisy": false })
+}
+
+fn interval(estimate: f64, low: f64, high: f64) -> Value {
+    json!({ "estimate": estimate, "low": estimate * low, "high": estimate * high,
+            "confidence": 0.95 })
 }
 
 fn entry(run: &Value, place: usize, rps: f64, p50_us: f64, connections: f64) -> Value {
     let blocks: Vec<Value> =
         (0..BLOCKS).map(|number| block(run, number, place, rps, p50_us, connections)).collect();
-    let interval =
-        json!({ "estimate": rps, "low": rps * 0.97, "high": rps * 1.05, "confidence": 0.95 });
+    let medians = json!({
+        "throughput_rps": rps, "latency_p50_us": p50_us, "latency_p99_us": p50_us * 5.0,
+        "of_floor": 0.9, "cpu_us_per_request": cpu_us(place, connections),
+    });
     json!({
-        "server": SERVERS[place], "blocks": blocks,
-        "medians": { "throughput_rps": rps, "latency_p50_us": p50_us, "latency_p99_us": p50_us * 5.0,
-                     "of_floor": 0.9, "cpu_us_per_request": cpu_us(place, connections) },
-        "intervals": { "throughput_rps": interval, "of_floor": null, "of_best": null,
-                       "cpu_us_per_request": null },
+        "server": SERVERS[place], "blocks": blocks, "medians": medians,
+        "intervals": { "throughput_rps": interval(rps, 0.97, 1.05), "of_floor": null,
+                       "of_best": null, "cpu_us_per_request": null },
     })
 }
 
@@ -184,7 +199,8 @@ pub(crate) fn sweep_connections() -> Value {
                 "peak_rps": law(place, 300.0), "r_squared": 0.991 })
     };
     json!({
-        "schema": "quintet/sweep/1", "parameter": "connections", "flags": { "seed": 1, "blocks": BLOCKS },
+        "schema": "quintet/sweep/1", "parameter": "connections",
+        "flags": { "seed": 1, "blocks": BLOCKS },
         "environment": environment("2026-11-22T11:00:00Z"),
         "command": ["loadtest", "sweep", "connections=1,4,16,64,256,1000"],
         "points": ([1.0, 4.0, 16.0, 64.0, 256.0, 1000.0].map(point)),
@@ -209,20 +225,23 @@ pub(crate) fn sweep_rate() -> Value {
         json!({ "value": rate, "label": "", "entries": entries })
     };
     json!({
-        "schema": "quintet/sweep/1", "parameter": "rate", "flags": {}, "warnings": ["the first point is short"],
-        "environment": environment("2026-11-22T12:00:00Z"), "command": ["loadtest", "sweep", "rate=5k:50k"],
+        "schema": "quintet/sweep/1", "parameter": "rate", "flags": {},
+        "warnings": ["the first point is short"],
+        "environment": environment("2026-11-22T12:00:00Z"),
+        "command": ["loadtest", "sweep", "rate=5k:50k"],
         "points": ([5e3, 10e3, 20e3, 30e3, 40e3, 45e3, 50e3].map(point)), "fits": [],
     })
 }
 
 pub(crate) fn memory() -> Value {
-    let slope = |bytes: f64| json!({ "estimate": bytes, "low": bytes * 0.9, "high": bytes * 1.1, "confidence": 0.95 });
+    let slope = |bytes: f64| interval(bytes, 0.9, 1.1);
     let user = [14_102.5, 209.0, 1_663.0, 454.7, 16_089.0];
     let server = |place: usize| {
         let of = |connections: u32, kind: &str, times: f64| {
             json!({ "connections": connections, "kind": kind, "threads": 5,
                     "rss_anon_bytes": 300_000.0 + user[place] * times * f64::from(connections),
-                    "pss_bytes": 900_000, "kernel_bytes": 4_096.0 * times * f64::from(connections) })
+                    "pss_bytes": 900_000,
+                    "kernel_bytes": 4_096.0 * times * f64::from(connections) })
         };
         let counts = [250, 500, 1000, 2000, 4000];
         let points: Vec<Value> =
@@ -246,10 +265,13 @@ pub(crate) fn capacity() -> Value {
         let most = 52e3 + 8e3 * place as f64;
         let mut run = run.clone();
         run["valid"] = json!(true);
-        let probe = |part: f64| json!({ "rate_rps": most * part, "held": part < 0.9, "quantile_us": 180.0 / (1.02 - part), "run": run });
+        let probe = |part: f64| {
+            json!({ "rate_rps": most * part, "held": part < 0.9,
+                    "quantile_us": 180.0 / (1.02 - part), "run": run })
+        };
         json!({
             "server": SERVERS[place], "probes": ([0.5, 1.0, 0.75, 0.875, 0.94].map(probe)),
-            "capacity_rps": { "estimate": most * 0.875, "low": most * 0.86, "high": most * 0.9, "confidence": 0.95 },
+            "capacity_rps": interval(most * 0.875, 0.98, 1.03),
         })
     };
     json!({

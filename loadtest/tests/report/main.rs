@@ -5,6 +5,7 @@ mod browser;
 mod diff;
 mod fixtures;
 mod formats;
+mod histograms;
 mod page;
 mod python;
 mod refusals;

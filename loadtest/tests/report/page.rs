@@ -31,7 +31,7 @@ fn everything(files: &Files) -> PathBuf {
         files.write("memory.json", &fixtures::memory()),
     ];
     let page = files.path("report.html");
-    report(&made.each_ref().map(|path| path.as_path()), &page);
+    report(&made.each_ref().map(PathBuf::as_path), &page);
     page
 }
 
@@ -110,12 +110,14 @@ fn is_readable(chromium: &mut Chromium, width: u32) {
     assert!(reach.as_u64().unwrap() <= u64::from(width), "{reach} px wide at {width}");
     let smallest = chromium.value(
         "Math.min(...[...document.querySelectorAll('svg text, main *, nav a')]\
-         .filter((e) => e.textContent.trim()).map((e) => parseFloat(getComputedStyle(e).fontSize)))",
+         .filter((e) => e.textContent.trim()) \
+         .map((e) => parseFloat(getComputedStyle(e).fontSize)))",
     );
     assert!(smallest.as_f64().unwrap() >= LETTERS_PX_MIN, "letters of {smallest} px");
     let crowded = chromium.value(
         "[...document.querySelectorAll('.plot')].flatMap((plot) => { \
-         const boxes = [...plot.querySelectorAll('.xtick text')].map((e) => e.getBoundingClientRect()); \
+         const boxes = [...plot.querySelectorAll('.xtick text')] \
+         .map((e) => e.getBoundingClientRect()); \
          return boxes.flatMap((a, n) => boxes.slice(n + 1).filter((b) => a.left < b.right && \
          b.left < a.right && a.top < b.bottom && b.top < a.bottom).map(() => plot.id)); })",
     );
@@ -124,8 +126,9 @@ fn is_readable(chromium: &mut Chromium, width: u32) {
         "[...document.querySelectorAll('.plot')].flatMap((plot) => { \
          const frame = plot.getBoundingClientRect(); \
          return [...plot.querySelectorAll('svg text')].filter((e) => e.textContent) \
-         .filter((e) => { const box = e.getBoundingClientRect(); return box.left < frame.left - 1 || \
-         box.right > frame.right + 1 || box.bottom > frame.bottom + 1; }) \
+         .filter((e) => { const box = e.getBoundingClientRect(); \
+         return box.left < frame.left - 1 || box.right > frame.right + 1 \
+         || box.bottom > frame.bottom + 1; }) \
          .map((e) => plot.id + ': ' + e.textContent); })",
     );
     assert_eq!(outside, json!([]), "texts reach out of their charts at {width} px");

@@ -2,6 +2,7 @@
 
 pub mod experiment;
 pub mod run;
+pub mod sweep;
 
 use super::ReportError;
 use super::chart::{Chart, Point};
@@ -9,8 +10,11 @@ use super::figure::{Measure, shown};
 use super::input::{Document, Source};
 use super::rows::rows;
 
-/// Values in the charts are in milliseconds, and in the files in microseconds.
-pub const US_PER_MS: f64 = 1e3;
+/// Charts are in milliseconds, files in microseconds.
+const US_PER_MS: f64 = 1e3;
+/// Charts are in kibibytes or mebibytes, files in bytes.
+const KIB: f64 = 1024.0;
+const MIB: f64 = KIB * KIB;
 
 /// All charts of a file. `prefix` makes their names unique in the page.
 ///
@@ -21,7 +25,7 @@ pub fn charts(source: &Source, prefix: &str) -> Result<Vec<Chart>, ReportError> 
     Ok(match &source.document {
         Document::Run(run) => return run::charts(run, &source.label, prefix),
         Document::Compare(comparison) => experiment::comparison(comparison, &rows, prefix),
-        Document::Sweep(sweep) => experiment::sweep(sweep, &rows, prefix),
+        Document::Sweep(sweep) => sweep::sweep(sweep, &rows, prefix),
         Document::Capacity(capacity) => experiment::capacity(capacity, &rows, prefix),
         Document::Memory(_) => experiment::memory(&rows, prefix),
     })

@@ -65,7 +65,8 @@
     copy.hoverlabel = { bgcolor: ink.paper, bordercolor: colour, align: "left",
       font: { color: ink.ink, family: FONT, size: 13 } };
     const bar = trace.type === "bar";
-    const whisker = { color: bar ? ink.ink : faint(colour, 0.6), thickness: 1.2, width: bar ? 4 : 3 };
+    const whisker = { color: bar ? ink.ink : faint(colour, 0.6), thickness: 1.2,
+      width: bar ? 4 : 3 };
     for (const error of ["error_x", "error_y"]) {
       if (trace[error]) copy[error] = { ...trace[error], ...whisker };
     }
