@@ -115,3 +115,57 @@ fn notes(comparison: &Comparison) -> Vec<String> {
     });
     interrupted.into_iter().chain(refused).chain(comparison.warnings.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::report::schema::ServerReport;
+
+    fn source(document: Document) -> Source {
+        let (environment, flags) = (Map::new(), Map::new());
+        Source { label: "it".into(), document, environment, flags, command: Vec::new() }
+    }
+
+    fn comparison(interrupted: bool, refused: Option<&str>) -> Verdict {
+        let servers = vec![ServerReport {
+            name: "pool".into(),
+            refused: refused.map(str::to_owned),
+            idle_connection_bytes: None,
+        }];
+        let warnings = vec!["the machine was busy".into()];
+        let document = Comparison { interrupted, servers, scenarios: Vec::new(), warnings };
+        verdict(&source(Document::Compare(document)))
+    }
+
+    #[test]
+    fn trust_is_as_great_as_the_share_of_what_is_valid() {
+        let shares = [(0, 5), (1, 5), (5, 5), (0, 0)].map(|(bad, all)| Trust::of(bad, all).word());
+        assert_eq!(shares, ["valid", "partly valid", "not valid", "valid"]);
+    }
+
+    #[test]
+    fn a_comparison_that_was_cut_off_or_refused_a_server_says_so() {
+        let whole = comparison(false, None);
+        assert_eq!(
+            (whole.trust, &whole.notes[..]),
+            (Trust::Valid, &["the machine was busy".into()][..])
+        );
+        let cut = comparison(true, Some("it reorders replies"));
+        assert_eq!(cut.trust, Trust::PartlyValid);
+        assert!(cut.notes[0].contains("interrupted"), "{cut:?}");
+        assert_eq!(cut.notes[1], "pool was not measured: it reorders replies");
+    }
+
+    #[test]
+    fn rates_that_were_tried_in_vain_are_counted() {
+        let probe = |valid| Row { valid, ..Row::default() };
+        let (trust, says) = of_probes(&[probe(Some(true)), probe(Some(false)), probe(None)]);
+        assert_eq!(trust, Trust::PartlyValid);
+        assert!(says.starts_with("1 of its 2 probes are invalid"), "{says}");
+        let memory = json!({ "warnings": ["few counts"] });
+        let memory = Document::Memory(serde_json::from_value(memory).unwrap());
+        assert_eq!(verdict(&source(memory)).notes, ["few counts"]);
+    }
+}

@@ -255,7 +255,7 @@ fn trace(series: Series) -> Box<Scatter<f64, Option<f64>>> {
         Style::Marks => Mode::Markers,
     };
     let hover = if style == Style::Law { HoverInfo::Skip } else { HoverInfo::Text };
-    let size = if style == Style::Marks { 9 } else { 6 };
+    let size = if style == Style::Marks { 9 } else { 7 };
     Scatter::new(
         points.iter().map(|point| point.x).collect(),
         points.iter().map(|point| point.y).collect(),

@@ -140,6 +140,7 @@ fn group(pair: [Option<&Row>; 2], alone: bool) -> Group {
     let placed = |figure: &&Figure| match figure.place {
         Place::Always => true,
         Place::Times => alone || open,
+        Place::Ratios => !open,
         Place::Alone => alone,
     };
     let lines = FIGURES

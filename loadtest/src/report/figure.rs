@@ -24,6 +24,8 @@ pub struct Figure {
 pub enum Place {
     /// In every table.
     Always,
+    /// Where the throughput is a result: in an open loop it is what was asked for.
+    Ratios,
     /// In tables of runs whose times mean something: in a closed loop they are connections over
     /// throughput and no more.
     Times,
@@ -31,14 +33,14 @@ pub enum Place {
     Alone,
 }
 
-use Place::{Alone, Always, Times};
+use Place::{Alone, Always, Ratios, Times};
 
 /// In the order of the columns.
 pub const FIGURES: &[Figure] = &[
     figure("capacity_rps", "capacity, requests/s", grouped, Always),
     figure("throughput_rps", "requests/s", grouped, Always),
-    figure("of_best", "of best", two_digits, Always),
-    figure("of_floor", "of floor", two_digits, Always),
+    figure("of_best", "of best", two_digits, Ratios),
+    figure("of_floor", "of floor", two_digits, Ratios),
     figure("slo_quantile_us", "the promise's quantile", time, Always),
     figure("latency_p50_us", "p50", time, Times),
     figure("latency_p75_us", "p75", time, Alone),

@@ -250,3 +250,74 @@ fn load(run: &RunResult) -> Load {
         rate_rps: settings.rate_rps,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::result::ClientCost;
+
+    fn block(number: u64, throughput_rps: f64, noisy: bool, valid: bool) -> Value {
+        let times = json!(crate::result::Quantiles { p50: 7.0, ..Default::default() });
+        let run = json!({
+            "schema": "", "target": "", "planned": 1, "ok": 1, "errors": {}, "timed_out": 0,
+            "unsent": 0, "elapsed_s": 1.0, "throughput_rps": throughput_rps, "latency_us": times,
+            "service_us": times, "send_lag_us": times, "server": null,
+            "client": ClientCost::default(), "valid": valid, "warnings": [],
+            "settings": { "connections": 3, "depth": 1, "rate_rps": null, "work": "",
+                          "warmup_s": 0.0, "timeout_s": 1.0, "seed": 1 },
+        });
+        json!({ "number": number, "run": run, "noisy": noisy, "system_calls_per_request": 2.0 })
+    }
+
+    fn entries(json: Value) -> Vec<Row> {
+        of_entries(&serde_json::from_value::<Vec<Entry>>(json).unwrap())
+    }
+
+    fn value(row: &Row, name: &str) -> f64 {
+        row.measures[name].value
+    }
+
+    #[test]
+    fn noise_stays_out_and_pairs_are_of_blocks_side_by_side() {
+        let of = |rates: [f64; 4], valid: bool| -> Vec<Value> {
+            let numbered = (0..4).zip(rates);
+            // The last one is noisy.
+            numbered.map(|(n, rps)| block(n, rps, n == 3, valid)).collect()
+        };
+        let rows = entries(json!([
+            { "server": "epoll", "blocks": of([10.0, 20.0, 30.0, 1e6], false) },
+            { "server": "floor", "blocks": of([20.0, 80.0, 40.0, 1e6], true) },
+        ]));
+        let epoll = &rows[0];
+        let interval = epoll.measures["throughput_rps"].interval.unwrap();
+        assert!((10.0..=30.0).contains(&interval.low) && interval.high <= 30.0, "{interval:?}");
+        let found = ["throughput_rps", "of_floor", "latency_p50_us", "system_calls_per_request"]
+            .map(|name| value(epoll, name));
+        assert_eq!(found.to_vec(), [20.0, 0.5, 7.0, 2.0]);
+        assert_eq!((epoll.blocks, epoll.blocks_invalid, epoll.valid), (4, 4, Some(false)));
+        assert_eq!((rows[1].blocks_invalid, epoll.load.connections), (0, Some(3)));
+    }
+
+    #[test]
+    fn what_the_file_says_counts_for_more_than_its_blocks() {
+        let interval = json!({ "estimate": 0.4, "low": 0.3, "high": 0.5, "confidence": 0.9 });
+        let rows = entries(json!([
+            { "server": "epoll", "blocks": [block(0, 10.0, false, true)],
+              "medians": { "throughput_rps": 11.0, "latency_p99_us": 0.0, "of_floor": null },
+              "intervals": { "of_floor": interval } },
+            { "server": "pool", "blocks": [block(0, 1.0, false, true)],
+              "medians": { "throughput_rps": 22.0 } },
+            { "server": "floor", "blocks": [block(0, 99.0, false, true)],
+              "medians": { "throughput_rps": 99.0 } },
+            { "server": "grpc", "blocks": [], "medians": { "throughput_rps": 0.0 } },
+        ]));
+        assert_eq!(rows.len(), 3, "what was not measured has no row");
+        let of_floor = rows[0].measures["of_floor"];
+        assert_eq!((value(&rows[0], "throughput_rps"), of_floor.value), (11.0, 0.4));
+        assert_eq!(of_floor.interval.unwrap().high.to_string(), "0.5");
+        assert_eq!([0, 1].map(|n| value(&rows[n], "of_best")).to_vec(), [0.5, 1.0]);
+        assert!(rows[0].measures["throughput_rps"].interval.is_none(), "of one block");
+    }
+}

@@ -214,10 +214,11 @@ fn value(row: &Row) -> Cell {
 
 /// A row for each of `rows`, and a column for each figure that one of them has.
 fn table(caption: &str, names: &[Name], rows: &[&Row]) -> Table {
-    let times = rows.iter().any(|row| row.load.rate_rps.is_some());
+    let open = rows.iter().any(|row| row.load.rate_rps.is_some());
     let placed = |figure: &&Figure| match figure.place {
         Place::Always => true,
-        Place::Times => times,
+        Place::Times => open,
+        Place::Ratios => !open,
         Place::Alone => false,
     };
     let known = |figure: &&Figure| rows.iter().any(|row| row.measures.contains_key(figure.name));

@@ -256,3 +256,29 @@ pub(super) fn series(name: &str, colour: &str, style: Style, points: Vec<Point>)
 pub(super) fn colour(row: &Row, n: usize) -> String {
     key(&row.server, n)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_values_tell_no_fine_quantiles_apart() {
+        let quantiles =
+            Quantiles { p50: 1e3, p90: 2e3, p99: 3e3, p99_9: 4e3, max: 4e3, ..Default::default() };
+        let measures = measures_of(&quantiles);
+        let xs = |count: f64| -> Vec<f64> {
+            from_quantiles(&measures, count, "it").iter().map(|point| point.x.round()).collect()
+        };
+        assert_eq!(xs(50.0), [2.0, 4.0, 10.0, 20.0, 33.0, 50.0]);
+        assert_eq!(xs(1e6).len(), 10);
+        let points = from_quantiles(&measures, 1e6, "it");
+        assert_eq!((points[0].y, points[1].y), (Some(1.0), None), "0 has no place on the axis");
+        assert_eq!(points[0].says, ["it", "50 %", "1.00 ms"]);
+        assert_eq!(points.last().unwrap().says[1], "maximum");
+    }
+
+    #[test]
+    fn percentiles_have_no_more_digits_than_they_need() {
+        assert_eq!([0.5, 0.999, 0.99999].map(percent), ["50 %", "99.9 %", "99.999 %"]);
+    }
+}
