@@ -143,7 +143,7 @@ fn of_scenario(name: &str, rows: &[Row]) -> Table {
     let mut chosen: Vec<&Row> =
         rows.iter().filter(|row| row.kind == "entry" && row.scenario == name).collect();
     rank(&mut chosen);
-    table("Medians over blocks, with their intervals", &[("server", server)], &chosen)
+    table("Medians over blocks", &[("server", server)], &chosen)
 }
 
 /// By throughput; where the rate was given, by the tail.
@@ -228,9 +228,15 @@ fn table(caption: &str, names: &[Name], rows: &[&Row]) -> Table {
         let cells = figures.iter().map(|figure| Cell::of(figure, row.measures.get(figure.name)));
         names.iter().map(|(_, cell)| cell(row)).chain(cells).collect()
     });
+    let mut intervals =
+        rows.iter().flat_map(|row| row.measures.values()).filter_map(|m| m.interval);
+    let caption = match intervals.next() {
+        Some(one) => format!("{caption}, with {:.0} % intervals", one.confidence * 100.0),
+        None => caption.to_owned(),
+    };
     Table {
         part: 0,
-        caption: caption.to_owned(),
+        caption,
         heads: heads.map(str::to_owned).collect(),
         names: names.len(),
         rows: body.collect(),

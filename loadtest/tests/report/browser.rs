@@ -158,9 +158,9 @@ impl Chromium {
         self.call("Input.dispatchMouseEvent", &event);
     }
 
-    /// The whole page as a picture.
-    pub(crate) fn screenshot(&mut self, file: &Path) {
-        let shot = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
+    /// The whole page as a picture, or what is in the window.
+    pub(crate) fn screenshot(&mut self, file: &Path, whole: bool) {
+        let shot = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
         let picture = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(file, picture).unwrap();
     }

@@ -53,6 +53,7 @@ fn a_change_beyond_the_noise_is_told_from_one_within() {
             json!({ "estimate": rps, "low": rps * 0.97, "high": rps * 1.05, "confidence": 0.95 });
     }
     after["environment"]["kernel"] = json!("7.0.0");
+    after["environment"]["date"] = json!("2026-12-24T20:00:00Z");
     after["flags"]["seed"] = json!(2);
     after["points"][0]["entries"].as_array_mut().unwrap().remove(0);
     let (a, b) = (files.write("a.json", &before), files.write("b.json", &after));

@@ -234,6 +234,7 @@ fn markdown_has_the_verdict_the_tables_and_the_command() {
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| epoll ")).collect();
     assert_eq!(rows.len(), 8, "seven scenarios and an idle connection");
     assert!(rows[0].contains("176,114 (143,376 to 177,356)"), "{}", rows[0]);
+    assert!(text.contains("**Medians over blocks, with 95 % intervals**"));
     let printed = loadtest(["report", made.to_str().unwrap(), "-o", "-"]).stdout;
     assert!(String::from_utf8(printed).unwrap().starts_with("# Load test report"));
 }

@@ -40,6 +40,10 @@ fn histogram_readers_find_what_went_in() {
     let first = files.write("first.json", &fixtures::rich_run(180.0));
     let log = files.path("r.hlog");
     report(&[&later, &first], &log);
+    let text = fs::read_to_string(&log).unwrap();
+    for head in ["#[StartTime: 1795341600.000", "#[BaseTime: 1795341600.000"] {
+        assert!(text.contains(head), "{head}: {}", &text[..200]); // ten in the morning
+    }
     let made = [(180.0, "first"), (140.0, "la_ter")]
         .map(|(least, tag)| (tag.to_owned(), fixtures::histogram(least, 80.0, 200_000)));
     assert_eq!(intervals(&fs::read(&log).unwrap()), made);

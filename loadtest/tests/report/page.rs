@@ -48,8 +48,9 @@ fn the_page_is_drawn_alive_alone_and_readable() {
             chromium.wait_until(DRAWN);
             is_drawn(&mut chromium);
             is_readable(&mut chromium, width);
-            chromium.screenshot(&pictures.join(format!("{theme}-{width}.png")));
+            chromium.screenshot(&pictures.join(format!("{theme}-{width}.png")), true);
             hover_shows_a_label(&mut chromium);
+            chromium.screenshot(&pictures.join(format!("{theme}-{width}-hover.png")), false);
             the_legend_hides_a_series(&mut chromium);
             the_axis_can_be_switched(&mut chromium);
             the_theme_can_be_switched(&mut chromium, theme);

@@ -59,9 +59,9 @@
     return { ticktext: texts };
   }
 
-  function styled(trace, shown, ink, colours) {
+  function styled(trace, ink, colours) {
     const colour = colours[place(trace.legendgroup)];
-    const copy = { ...trace, visible: shown?.visible ?? true };
+    const copy = { ...trace };
     copy.hoverlabel = { bgcolor: ink.paper, bordercolor: colour, align: "left",
       font: { color: ink.ink, family: FONT, size: 13 } };
     const bar = trace.type === "bar";
@@ -135,9 +135,7 @@
   function draw(chart) {
     const element = document.getElementById(chart.id);
     const name = theme();
-    const shown = element.data;
-    const data = chart.plot.data.map((trace, n) =>
-      styled(trace, shown?.[n], INKS[name], COLOURS[name]));
+    const data = chart.plot.data.map((trace) => styled(trace, INKS[name], COLOURS[name]));
     const width = Math.floor(element.getBoundingClientRect().width);
     return Plotly.react(element, data, laidOut(chart, width, INKS[name]), CONFIG);
   }
