@@ -35,6 +35,7 @@ pub mod pace;
 pub mod plan;
 pub mod process;
 pub mod recorder;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod selfcheck;

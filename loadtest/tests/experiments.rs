@@ -81,7 +81,8 @@ fn each_point_of_a_sweep_has_its_load() {
         ("payload=0,1k", "work", ["echo:0".into(), "echo:1000".into()]),
         ("work=echo:1,echo:2", "work", ["echo:1".into(), Value::from("echo:2")]),
     ] {
-        let flags = [&url, "--over", over, "--blocks", "2", "-d", "150ms", "-c", "5", "--json", "-"];
+        let flags =
+            [&url, "--over", over, "--blocks", "2", "-d", "150ms", "-c", "5", "--json", "-"];
         let output = done("sweep", directory.path(), &flags);
         ends_with(&output, 0);
         let sweep: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -264,7 +265,7 @@ fn a_capacity_is_searched_for_and_its_floor_enforced() {
 #[test]
 fn a_server_is_compared_with_itself() {
     let directory = tempfile::tempdir().unwrap();
-    let flags = ["--aa", "2", "--servers", "floor", "--blocks", "6", "--block-duration", "60ms"];
+    let flags = ["--aa", "2", "--servers", "floor", "--blocks", "6", "--block-duration", "20ms"];
     let output = done("compare", directory.path(), &flags);
     let result = kept(directory.path(), "aa.json");
     // Whether the machine was quiet enough is not known here, but that it is said.

@@ -5,12 +5,14 @@ pub mod bench;
 pub mod capacity;
 pub mod compare;
 pub mod completions;
+pub mod diff;
 pub mod floor;
 pub mod load;
 pub mod man;
 pub mod memory;
 pub mod merge;
 mod progress;
+pub mod report;
 pub mod run;
 pub mod selfcheck;
 pub mod sweep;
@@ -67,6 +69,10 @@ pub enum Command {
     Memory(memory::MemoryArgs),
     /// Check that a server keeps the contract, also with hostile clients
     Verify(verify::VerifyArgs),
+    /// Make a page with plots of results; or CSV, Markdown, and the formats of `HdrHistogram`
+    Report(report::ReportArgs),
+    /// Show two results of one kind beside each other
+    Diff(diff::DiffArgs),
     /// Make the Markdown table of a result file again
     Table(table::TableArgs),
     /// Print what a shell needs to complete this program's commands and flags
@@ -92,6 +98,8 @@ impl Command {
             Self::KnownServer(args) => selfcheck::serve_known(args),
             Self::Memory(args) => memory::execute(args),
             Self::Verify(args) => verify::execute(args),
+            Self::Report(args) => report::execute(args),
+            Self::Diff(args) => diff::execute(args),
             Self::Table(args) => table::execute(args),
             Self::Completions(args) => completions::execute(args),
             Self::Man(args) => man::execute(args),
