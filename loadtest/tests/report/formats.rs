@@ -115,7 +115,9 @@ fn the_tables_of_the_page_have_the_figures_of_the_file_to_the_last_digit() {
     for scenario in json(&fixtures::comparison())["scenarios"].as_array().unwrap() {
         for entry in entries(scenario) {
             for figure in ["throughput_rps", "cpu_us_per_request", "rss_anon_bytes", "of_floor"] {
-                if let Some(value) = entry["medians"][figure].as_f64() {
+                // In an open loop the throughput is what was asked for.
+                let shown = figure != "of_floor" || scenario["rate_rps"].is_null();
+                if let Some(value) = entry["medians"][figure].as_f64().filter(|_| shown) {
                     assert!(values.contains(&value.to_string()), "{figure} {value}");
                 }
             }
