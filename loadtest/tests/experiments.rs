@@ -74,6 +74,7 @@ fn each_point_of_a_sweep_has_its_load() {
     let directory = tempfile::tempdir().unwrap();
     let (_floor, address) = floor(&[]);
     let url = format!("raw://{address}");
+    let mut answered = 0;
     for (over, field, values) in [
         ("connections=1,3", "connections", [1.into(), 3.into()]),
         ("depth=2..4", "depth", [2.into(), 4.into()]),
@@ -81,8 +82,10 @@ fn each_point_of_a_sweep_has_its_load() {
         ("payload=0,1k", "work", ["echo:0".into(), "echo:1000".into()]),
         ("work=echo:1,echo:2", "work", ["echo:1".into(), Value::from("echo:2")]),
     ] {
-        let flags =
-            [&url, "--over", over, "--blocks", "2", "-d", "150ms", "-c", "5", "--json", "-"];
+        let flags = [
+            &url, "--over", over, "--blocks", "2", "-d", "20ms", "-w", "0s", "-c", "5", "--json",
+            "-",
+        ];
         let output = done("sweep", directory.path(), &flags);
         ends_with(&output, 0);
         let sweep: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -96,12 +99,15 @@ fn each_point_of_a_sweep_has_its_load() {
             for (number, block) in blocks.iter().enumerate() {
                 assert_eq!(block["number"], number);
                 assert_eq!(&block["run"]["settings"][field], value, "{over}");
-                assert!(block["run"]["ok"].as_u64().unwrap() > 0, "{over}: {block}");
+                // A tester without CPU may come to plan nothing in so short a block.
+                assert_eq!(block["run"]["ok"], block["run"]["planned"], "{over}: {block}");
+                answered += block["run"]["ok"].as_u64().unwrap();
             }
         }
         let again = loadtest().arg("table").arg(directory.path().join("sweep.json")).output();
         assert_eq!(again.unwrap().stdout, fs::read(directory.path().join("sweep.md")).unwrap());
     }
+    assert!(answered > 0);
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn idle_connections_are_there_beside_the_others() {
     // A block in which the tester stood still is repeated, with all its connections.
     for (idle, connections) in [("idle=0", 2), ("idle=5", 7)] {
         let (url, accepted) = slow_echo(Duration::from_millis(1));
-        let flags = [&url, "--over", idle, "--blocks", "1", "-d", "150ms", "-c", "2"];
+        let flags = [&url, "--over", idle, "--blocks", "1", "-d", "20ms", "-w", "0s", "-c", "2"];
         ends_with(&done("sweep", directory.path(), &flags), 0);
         let accepted = accepted.load(Ordering::SeqCst);
         assert!(accepted > 0 && accepted % connections == 0, "{idle}: {accepted}");
@@ -120,7 +126,18 @@ fn idle_connections_are_there_beside_the_others() {
 #[test]
 fn a_server_that_is_started_is_swept_with_its_costs() {
     let directory = tempfile::tempdir().unwrap();
-    let flags = ["--servers", "floor", "--over", "connections=1,2", "--blocks", "2", "-d", "150ms"];
+    let flags = [
+        "--servers",
+        "floor",
+        "--over",
+        "connections=1,2",
+        "--blocks",
+        "2",
+        "-d",
+        "30ms",
+        "-w",
+        "0s",
+    ];
     ends_with(&done("sweep", directory.path(), &flags), 0);
     let sweep = kept(directory.path(), "sweep.json");
     for point in sweep["points"].as_array().unwrap() {
@@ -172,31 +189,43 @@ fn ctrl_c_ends_a_sweep_and_keeps_what_there_is() {
 fn a_baseline_shows_what_changed() {
     let directory = tempfile::tempdir().unwrap();
     let (url, _) = slow_echo(Duration::from_millis(2));
-    let flags = [&url, "--over", "connections=1", "--blocks", "5", "-d", "120ms"];
+    let flags = [&url, "--over", "connections=1", "--blocks", "5", "-d", "40ms", "-w", "0s"];
     let save = [&flags[..], &["--save-baseline", "before"]].concat();
     ends_with(&done("sweep", directory.path(), &save), 0);
     let path = directory.path().join("baselines/before.json");
     let original: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let compare = [&flags[..], &["--baseline", "before", "--fail-on-regression"]].concat();
-    for (factor, code, verdict) in [(10.0, 3, "slower"), (0.1, 0, "faster")] {
+    // A machine that is busy beyond measure may disturb all blocks: then another try is due.
+    let judged = |flags: &[&str]| {
+        let once =
+            || (done("sweep", directory.path(), flags), kept(directory.path(), "sweep.json"));
+        let is_judged = |(_, result): &(Output, Value)| {
+            result["baseline"]["changes"][0]["throughput"]["verdict"]
+                .as_str()
+                .is_some_and(|verdict| verdict != "too_few")
+        };
+        let (output, result) = std::iter::repeat_with(once).take(20).find(is_judged).unwrap();
+        (output, result["baseline"].clone())
+    };
+    for (factor, code, verdict) in [(1e-3, 0, "faster"), (1e3, 3, "slower")] {
         let mut changed = original.clone();
         for block in changed["points"][0]["entries"][0]["blocks"].as_array_mut().unwrap() {
             let rate = block["run"]["throughput_rps"].as_f64().unwrap();
             block["run"]["throughput_rps"] = (rate * factor).into();
+            block["run"]["valid"] = true.into();
         }
         fs::write(&path, changed.to_string()).unwrap();
-        let output = done("sweep", directory.path(), &compare);
+        let (output, baseline) = judged(&compare);
         ends_with(&output, code);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(stderr.contains("regression: connections=1, raw://"), code == 3, "{stderr}");
-        let baseline = &kept(directory.path(), "sweep.json")["baseline"];
         assert_eq!(baseline["name"], "before");
         assert_eq!(baseline["changes"][0]["throughput"]["verdict"], verdict);
         assert!(baseline["changes"][0]["throughput"]["ratio"]["confidence"].as_f64().is_some());
     }
     // What is within the tolerance is no regression, however certain.
     let tolerant = [&compare[..], &["--tolerance", "100%"]].concat();
-    ends_with(&done("sweep", directory.path(), &tolerant), 0);
+    ends_with(&judged(&tolerant).0, 0);
 }
 
 #[test]
@@ -204,20 +233,20 @@ fn a_baseline_of_other_flags_is_refused_unless_forced() {
     let directory = tempfile::tempdir().unwrap();
     let (url, _) = slow_echo(Duration::from_millis(1));
     let sweep = |flags: &[&str]| {
-        let first = [url.as_str(), "--over", "connections=1", "--blocks", "1"];
+        let first = [url.as_str(), "--over", "connections=1", "--blocks", "1", "-w", "0s"];
         done("sweep", directory.path(), &[&first[..], flags].concat())
     };
-    ends_with(&sweep(&["-d", "400ms", "--save-baseline", "short"]), 0);
-    let refused = sweep(&["-d", "500ms", "--baseline", "short"]);
+    ends_with(&sweep(&["-d", "20ms", "--save-baseline", "short"]), 0);
+    let refused = sweep(&["-d", "30ms", "--baseline", "short"]);
     ends_with(&refused, 2);
     let stderr = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains("another duration in seconds (0.4, now 0.5)"), "{stderr}");
-    ends_with(&sweep(&["-d", "500ms", "--baseline", "short", "--force"]), 0);
+    assert!(stderr.contains("another duration in seconds (0.02, now 0.03)"), "{stderr}");
+    ends_with(&sweep(&["-d", "30ms", "--baseline", "short", "--force"]), 0);
     let warnings = &kept(directory.path(), "sweep.json")["baseline"]["warnings"];
     assert!(warnings[0].as_str().unwrap().contains("duration in seconds"), "{warnings}");
     for (name, named) in [("none", "no baseline `none`"), ("../short", "a name is made of")] {
-        let output = sweep(&["-d", "400ms", "--baseline", name]);
+        let output = sweep(&["-d", "20ms", "--baseline", name]);
         ends_with(&output, 2);
         assert!(String::from_utf8_lossy(&output.stderr).contains(named));
     }
@@ -229,8 +258,10 @@ fn a_baseline_of_other_flags_is_refused_unless_forced() {
 #[test]
 fn a_capacity_is_searched_for_and_its_floor_enforced() {
     let directory = tempfile::tempdir().unwrap();
-    let (url, _) = slow_echo(Duration::from_millis(2));
-    let first = [url.as_str(), "-c", "2", "-d", "120ms", "--blocks", "2", "--probes", "1"];
+    // Slow beside what a busy machine makes of the tester's own sending.
+    let (url, _) = slow_echo(Duration::from_millis(30));
+    let first =
+        [url.as_str(), "-c", "2", "-d", "100ms", "-w", "0s", "--blocks", "2", "--probes", "1"];
     let capacity = |flags: &[&str]| {
         let output = done("capacity", directory.path(), &[&first[..], flags].concat());
         (output, kept(directory.path(), "capacity.json"))
@@ -238,28 +269,37 @@ fn a_capacity_is_searched_for_and_its_floor_enforced() {
     // The search goes through rates of this echo's order, and a million is beyond it.
     let coarse = ["--slo", "p50=500ms,max=5s", "--precision", "60%", "--fail-below", "1M"];
     let (output, result) = capacity(&coarse);
-    let server = &result["servers"][0];
-    let is_limited = server["limited_by_tester"].as_bool().unwrap();
-    ends_with(&output, if is_limited { 1 } else { 3 });
     assert_eq!(
         (&result["schema"], &result["slo"]),
         (&"quintet/capacity/1".into(), &coarse[1].into())
     );
+    let server = &result["servers"][0];
     assert_eq!(server["blocks"].as_array().unwrap().len(), 2);
-    let rps = |end: &str| server["capacity_rps"][end].as_f64().unwrap();
-    assert!(rps("low") <= rps("estimate") && rps("estimate") <= rps("high"), "{server}");
-    assert!(rps("low") > 10.0 && rps("high") < 1e6, "{}", server["capacity_rps"]);
+    // A tester without CPU can say nothing of the server, and must not say that it is slow.
+    let is_limited = server["limited_by_tester"].as_bool().unwrap();
+    ends_with(&output, if is_limited { 1 } else { 3 });
+    if let Some(capacity) = server["capacity_rps"].as_object() {
+        let [low, rps, high] =
+            ["low", "estimate", "high"].map(|end| capacity[end].as_f64().unwrap());
+        assert!(0.0 < rps && low <= rps && rps <= high && high < 1e6, "{capacity:?}");
+    } else {
+        assert!(is_limited, "{result}");
+    }
     for probe in server["probes"].as_array().unwrap() {
         assert_eq!(probe["held"].as_bool().unwrap(), probe["why"].is_null(), "{probe}");
         assert_eq!(probe["run"]["settings"]["rate_rps"], probe["rate_rps"]);
     }
     let again = loadtest().arg("table").arg(directory.path().join("capacity.json")).output();
     assert_eq!(again.unwrap().stdout, fs::read(directory.path().join("capacity.md")).unwrap());
-    // Nothing is as fast as that.
+    // Nothing is as fast as that; a tester that had no CPU says nothing of the server.
     let (output, result) = capacity(&["--slo", "p50=1us"]);
-    ends_with(&output, 0);
     assert!(result["servers"][0]["capacity_rps"].is_null());
-    assert!(result["warnings"].to_string().contains("does not hold even at"));
+    if result["servers"][0]["limited_by_tester"] == true {
+        ends_with(&output, 1);
+    } else {
+        ends_with(&output, 0);
+        assert!(result["warnings"].to_string().contains("does not hold even at"));
+    }
 }
 
 #[test]

@@ -147,7 +147,8 @@ impl Searching<'_> {
     fn probe(&self, rate_rps: f64, measured: Measured) -> Probe {
         let Measured { block, failure } = measured;
         // What is wrong with a run in which the server did answer is the load tester's.
-        let is_testers = !block.run.valid && failure.is_none() && block.run.ok > 0;
+        let run = &block.run;
+        let is_testers = run.planned == 0 || !run.valid && failure.is_none() && run.ok > 0;
         let missed = failure.or_else(|| self.slo.missed(&block.run, rate_rps));
         let why = if is_testers { block.run.warnings.first().cloned() } else { missed.clone() };
         Probe {

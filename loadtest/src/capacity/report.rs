@@ -164,16 +164,21 @@ impl Capacity {
             server.limited_by_tester =
                 server.blocks.iter().any(|block| block.bracket.limited_by_tester);
             let name = &server.server;
-            if server.limited_by_tester {
-                self.warnings.push(format!(
+            let lowest =
+                server.probes.iter().map(|probe| probe.rate_rps).fold(f64::INFINITY, f64::min);
+            match (server.capacity_rps, server.limited_by_tester) {
+                (Some(_), true) => self.warnings.push(format!(
                     "{name}: the load tester was the limit, and the capacity may be higher; if \
                      cores are free, use more --threads"
-                ));
-            }
-            if server.capacity_rps.is_none() && !server.blocks.is_empty() {
-                let tried = server.probes.iter().map(|probe| probe.rate_rps);
-                let lowest = tried.fold(f64::INFINITY, f64::min);
-                self.warnings.push(format!("{name}: {slo} does not hold even at {lowest}/s"));
+                )),
+                (None, true) => self.failures.push(format!(
+                    "{name}: the load tester could not send even {lowest}/s on time, so nothing is \
+                     known of the server: is the machine quiet?"
+                )),
+                (None, false) if !server.blocks.is_empty() => {
+                    self.warnings.push(format!("{name}: {slo} does not hold even at {lowest}/s"));
+                }
+                _ => {}
             }
             let samples = server.at_capacity().map(|probe| probe.run.ok).min();
             if let Some(what) = samples.and_then(|samples| slo.too_few_for(samples)) {

@@ -34,6 +34,7 @@ pub(super) struct Beside {
     ratios: Vec<f64>,
     pub(super) difference: Difference,
     pub(super) bound: Bound,
+    doubtful: bool,
 }
 
 impl Beside {
@@ -65,12 +66,16 @@ impl Beside {
             difference: Difference::paired(&ratios, Better::Higher, ALPHA),
             ratios,
             bound: bound(&pairs),
+            doubtful: !blocks.iter().chain(&others).all(|block| block.is_trusted()),
         }
     }
 
-    /// What may be said of the two. A difference that the load tester's limit may have made is
-    /// none.
+    /// What may be said of the two: nothing where one has no block that may be believed. A
+    /// difference that the load tester's limit may have made is none.
     pub(super) fn verdict(&self, better: Better) -> Verdict {
+        if self.doubtful {
+            return Verdict::TooFew;
+        }
         let ratio_grows = self.ratio.is_some_and(|ratio| ratio > 1.0);
         match (Difference::paired(&self.ratios, better, ALPHA).verdict, self.bound) {
             (verdict, Bound::Exact) => verdict,

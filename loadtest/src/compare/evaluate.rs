@@ -222,6 +222,16 @@ pub(crate) mod tests {
         assert_eq!((all[0].medians.throughput_rps, all[0].doubtful), (50.0, false));
         assert_eq!((all[1].medians.throughput_rps, all[1].doubtful), (80.0, true));
         assert_eq!(ranked(&all, false)[0].server, "epoll", "what is doubtful is not the best");
+        let doubted = |number, rps| {
+            let mut block = invalid(number, rps);
+            block.noisy = number % 2 == 0;
+            block
+        };
+        let many = |name: &str, rps| {
+            Entry::new(name.to_owned(), (0..7).map(|number| doubted(number, rps)).collect())
+        };
+        let none = evaluated(vec![many("epoll", 50.0), many("tasks", 90.0)], false);
+        assert_eq!(none[0].against_best, Some(Verdict::TooFew), "bad blocks make no verdict");
         let warnings = warnings("echo", &all).join("\n");
         assert!(warnings.contains("invalid blocks: epoll 1/2, tasks 2/2; the first: the load"));
         assert!(warnings.contains("where figures have a !: tasks"), "{warnings}");

@@ -59,7 +59,8 @@ const LEGEND: &str = "Medians over blocks. CPU, system calls (the server's own c
     memory (RssAnon). The floor\nechoes the same bytes on one bare epoll loop.";
 const LEGEND_TIE: &str = "tie: cannot be told from the best: the interval of the ratio holds 1, or \
     a sign-flip test would\ncall two that are the same different in more than one of 20 cases.";
-const LEGEND_FEW: &str = "So few blocks allow no verdict: it takes 6, and 7 are the default.";
+const LEGEND_FEW: &str =
+    "Too few blocks that may be believed allow no verdict: it takes 6, and 7 are the default.";
 const LEGEND_BOUND: &str = "≥ ≤ ~: at least, at most, either: in some blocks the load tester was \
     the limit.";
 

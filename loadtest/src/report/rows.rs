@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use super::figure::{FIGURES, Figure, Measure, Measures};
 use super::input::{Document, Source};
 use super::measure::{figures, measured, of_point, of_slopes, of_step, plain};
-use super::schema::{Block, Capacity, Comparison, Entry, Memory, Sweep};
+use super::schema::{Capacity, Comparison, Entry, Memory, Sweep};
+use crate::compare::evaluate::usable;
+use crate::compare::report::Block;
 use crate::process::FLOOR;
 use crate::result::RunResult;
 use crate::statistics::bootstrap::of_median;
@@ -162,18 +164,19 @@ fn overwrite(measures: &mut Measures, entry: &Entry) {
 
 /// The median of each figure over the quiet blocks, and its interval.
 fn of_blocks(blocks: &[Block], floor: Option<&[Block]>) -> Measures {
-    let floor = floor.map(quiet);
+    let floor = floor.map(usable);
     let mut values: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    for block in quiet(blocks) {
+    for block in usable(blocks) {
         for (name, value) in figures(&block.run) {
             values.entry(name).or_default().push(value);
         }
         if let Some(calls) = block.system_calls_per_request {
             values.entry("system_calls_per_request").or_default().push(calls);
         }
-        let beside = floor.iter().flatten().find(|floor| {
-            floor.number == block.number && floor.noisy == block.noisy // measured side by side
-        });
+        let beside = floor
+            .iter()
+            .flatten()
+            .find(|floor| floor.number == block.number && floor.is_trusted() == block.is_trusted());
         if let Some(beside) = beside {
             let ratio = block.run.throughput_rps / beside.run.throughput_rps;
             values.entry("of_floor").or_default().push(ratio);
@@ -184,14 +187,6 @@ fn of_blocks(blocks: &[Block], floor: Option<&[Block]>) -> Measures {
         Some(Measure { value, interval: of_median(values, CONFIDENCE) })
     };
     values.iter().filter_map(|(name, values)| Some((*name, measure(values)?))).collect()
-}
-
-/// The blocks that may be believed, and that other processes did not disturb; all, where there is no
-/// such: as the comparison itself takes them.
-pub fn quiet(blocks: &[Block]) -> Vec<&Block> {
-    let quiet: Vec<&Block> =
-        blocks.iter().filter(|block| !block.noisy && block.run.valid).collect();
-    if quiet.is_empty() { blocks.iter().collect() } else { quiet }
 }
 
 fn of_capacity(capacity: &Capacity) -> Vec<Row> {
@@ -267,7 +262,8 @@ mod tests {
             "settings": { "connections": 3, "depth": 1, "rate_rps": null, "work": "",
                           "warmup_s": 0.0, "timeout_s": 1.0, "seed": 1 },
         });
-        json!({ "number": number, "run": run, "noisy": noisy, "system_calls_per_request": 2.0 })
+        json!({ "number": number, "run": run, "noisy": noisy, "noise_cores": 0.0,
+                "system_calls_per_request": 2.0 })
     }
 
     fn entries(json: Value) -> Vec<Row> {
@@ -282,20 +278,20 @@ mod tests {
     fn noise_stays_out_and_pairs_are_of_blocks_side_by_side() {
         let of = |rates: [f64; 4], valid: bool| -> Vec<Value> {
             let numbered = (0..4).zip(rates);
-            // The last one is noisy.
-            numbered.map(|(n, rps)| block(n, rps, n == 3, valid)).collect()
+            // The last but one may not be believed, the last one is noisy.
+            numbered.map(|(n, rps)| block(n, rps, n == 3, n != 2 || valid)).collect()
         };
         let rows = entries(json!([
-            { "server": "epoll", "blocks": of([10.0, 20.0, 30.0, 1e6], false) },
+            { "server": "epoll", "blocks": of([10.0, 20.0, 1e6, 1e6], false) },
             { "server": "floor", "blocks": of([20.0, 80.0, 40.0, 1e6], true) },
         ]));
         let epoll = &rows[0];
         let interval = epoll.measures["throughput_rps"].interval.unwrap();
-        assert!((10.0..=30.0).contains(&interval.low) && interval.high <= 30.0, "{interval:?}");
+        assert!((10.0..=20.0).contains(&interval.low) && interval.high <= 20.0, "{interval:?}");
         let found = ["throughput_rps", "of_floor", "latency_p50_us", "system_calls_per_request"]
             .map(|name| value(epoll, name));
-        assert_eq!(found.to_vec(), [20.0, 0.5, 7.0, 2.0]);
-        assert_eq!((epoll.blocks, epoll.blocks_invalid, epoll.valid), (4, 4, Some(false)));
+        assert_eq!(found.to_vec(), [15.0, 0.375, 7.0, 2.0]);
+        assert_eq!((epoll.blocks, epoll.blocks_invalid, epoll.valid), (4, 1, Some(false)));
         assert_eq!((rows[1].blocks_invalid, epoll.load.connections), (0, Some(3)));
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::compare::report::Block;
 use crate::result::RunResult;
 use crate::statistics::Interval;
 
@@ -55,19 +56,6 @@ pub struct Entry {
     pub blocks: Vec<Block>,
     pub medians: Medians,
     pub intervals: Intervals,
-}
-
-/// One block.
-#[derive(Clone, Debug, Deserialize)]
-#[allow(missing_docs)] // compare/report.rs says it
-pub struct Block {
-    #[serde(default)]
-    pub number: u64,
-    pub run: RunResult,
-    #[serde(default)]
-    pub system_calls_per_request: Option<f64>,
-    #[serde(default)]
-    pub noisy: bool,
 }
 
 /// `quintet/sweep/1`: the servers over a parameter.

@@ -59,8 +59,9 @@ pub fn sweep(
                 Ok(None) => break 'blocks,
                 Ok(Some(measured)) => {
                     // One that is started for each block may do better in the next.
+                    let run = &measured.block.run;
                     let is_gone =
-                        matches!(subject, Subject::Running(..)) && measured.block.run.ok == 0;
+                        matches!(subject, Subject::Running(..)) && run.planned > 0 && run.ok == 0;
                     blocks[point][who].push(measured.block);
                     if let (true, Some(failure)) = (is_gone, measured.failure) {
                         failures.push(format!("{name}: {failure}"));
