@@ -66,6 +66,8 @@ fn our_servers_hold_it_and_serve_others() {
         assert_eq!((result.idle, result.slow_readers), (100, 4));
         let closed = (result.idle_closed_by_server, result.slow_readers_closed_by_server);
         assert_eq!((closed, result.warning()), ((0, 0), None), "{}", model.name);
+        // Over gRPC nothing is answered before the server's settings were read.
+        assert!(result.slow_reader_bytes_read > 0 || model.name != "grpc");
         eventually("all closed", || server.stats.snapshot().open == 0);
     }
 }
@@ -77,15 +79,15 @@ fn what_the_server_closes_is_counted() {
         let target = Target { protocol, address: listener.local_addr().unwrap() };
         let background = Background::open(target, 5, 3, PATIENCE).unwrap();
         let accepted: Vec<_> = listener.incoming().take(8).map(Result::unwrap).collect();
-        // The first two that came are idle, and the last is a slow reader.
-        accepted.iter().take(2).chain(accepted.last()).for_each(|stream| {
+        // The first three that came are idle, and the last is a slow reader.
+        accepted.iter().take(3).chain(accepted.last()).for_each(|stream| {
             stream.shutdown(std::net::Shutdown::Both).unwrap();
         });
         let result = background.finish();
         let closed = (result.idle_closed_by_server, result.slow_readers_closed_by_server);
-        assert_eq!(closed, (2, 1), "{protocol:?}");
+        assert_eq!(closed, (3, 1), "{protocol:?}");
         let warning = result.warning().unwrap();
-        assert!(warning.contains("closed 2 of 5 idle connections and 1 of 3 slow"), "{warning}");
+        assert!(warning.contains("closed 3 of 5 idle connections and 1 of 3 slow"), "{warning}");
         drop(accepted);
     }
 }

@@ -11,29 +11,29 @@ use loadtest::share::Interrupt;
 use loadtest::target::Protocol;
 use loadtest::verify::{choose, verify};
 
-/// What is wrong, and which check says so.
-const FLAWS: [(Flaw, &str); 21] = [
-    (Flaw::ShortWrites, "late-reader"),
-    (Flaw::HangsUp, "half-close"),
-    (Flaw::WholeReads, "byte-by-byte"),
-    (Flaw::WrongDigests, "mixed"),
-    (Flaw::SwapsAnswers, "order"),
-    (Flaw::CutsLong, "large-echo"),
-    (Flaw::ClosesOnNoWork, "no-work"),
-    (Flaw::IgnoresEmptyFrames, "zero-length"),
-    (Flaw::KnowsNoLimits, "above-limits"),
-    (Flaw::RefusesUnknownFields, "unknown-fields"),
-    (Flaw::KeepsOpenAfterErrors, "frame-too-long"),
-    (Flaw::WrongErrorCode, "frame-too-long"),
-    (Flaw::WrongErrorCode, "malformed"),
-    (Flaw::GoesOnAfterErrors, "malformed"),
-    (Flaw::WaitsForTooLong, "foreign-bytes"),
-    (Flaw::DiesOfErrors, "reset-in-frame"),
-    (Flaw::DiesOfErrors, "reset-in-reply"),
-    (Flaw::OneLock, "never-reads"),
-    (Flaw::StoresAll, "never-reads"),
-    (Flaw::OneAtATime, "silence"),
-    (Flaw::StopsAccepting, "open-and-close"),
+/// What is wrong, which check says so, and a part of how.
+const FLAWS: [(Flaw, &str, &str); 21] = [
+    (Flaw::ShortWrites, "late-reader", "answer "),
+    (Flaw::HangsUp, "half-close", "it closed the connection"),
+    (Flaw::WholeReads, "byte-by-byte", " of 5: "),
+    (Flaw::WrongDigests, "mixed", "wrong_payload"),
+    (Flaw::SwapsAnswers, "order", "in place of id 18446744073709551615"),
+    (Flaw::CutsLong, "large-echo", "a wrong payload"),
+    (Flaw::ClosesOnNoWork, "no-work", "it closed the connection"),
+    (Flaw::IgnoresEmptyFrames, "zero-length", "in place of id 0, code 3"),
+    (Flaw::KnowsNoLimits, "above-limits", "WaitUs(60000001): id 10 and code 0"),
+    (Flaw::RefusesUnknownFields, "unknown-fields", "code 3 (what?)"),
+    (Flaw::KeepsOpenAfterErrors, "frame-too-long", "does not close"),
+    (Flaw::WrongErrorCode, "frame-too-long", "id 0 and code 13"),
+    (Flaw::WrongErrorCode, "malformed", "id 0 and code 13"),
+    (Flaw::GoesOnAfterErrors, "malformed", "more bytes than answers"),
+    (Flaw::WaitsForTooLong, "foreign-bytes", "HTTP/1: it does not answer"),
+    (Flaw::DiesOfErrors, "reset-in-frame", ""),
+    (Flaw::DiesOfErrors, "reset-in-reply", ""),
+    (Flaw::OneLock, "never-reads", "a bystander was disturbed"),
+    (Flaw::StoresAll, "never-reads", "it took 64 MiB"),
+    (Flaw::OneAtATime, "silence", "a newcomer"),
+    (Flaw::StopsAccepting, "open-and-close", "a newcomer"),
 ];
 
 #[test]
@@ -46,19 +46,19 @@ fn without_a_flaw_all_is_kept() {
 
 #[test]
 fn each_flaw_is_found_by_its_check() {
-    for (flaw, name) in FLAWS {
+    for (flaw, name, how) in FLAWS {
         let check = choose(Protocol::Framed, &[name.to_owned()]).unwrap();
         let result = verify(serve(flaw), &check, &Interrupt::default(), |_| ());
         assert!(!result.passed, "{flaw:?} passed as {name}");
         assert_eq!(result.checks[0].name, name);
-        assert!(!result.checks[0].detail.is_empty(), "{flaw:?}");
-        println!("{flaw:?} {name}: {}", result.checks[0].detail);
+        let detail = &result.checks[0].detail;
+        assert!(!detail.is_empty() && detail.contains(how), "{flaw:?}: {detail}");
     }
 }
 
 #[test]
 fn every_check_has_a_flaw_that_it_finds() {
-    let found: HashSet<_> = FLAWS.iter().map(|(_, name)| *name).collect();
+    let found: HashSet<_> = FLAWS.iter().map(|(_, name, _)| *name).collect();
     for check in choose(Protocol::Framed, &[]).unwrap() {
         assert!(found.contains(check.name), "{} was never seen to fail", check.name);
     }

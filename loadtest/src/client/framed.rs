@@ -16,6 +16,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What one read takes at the most.
 const READ_BYTES: usize = 16 * 1024;
 const CLOSED: &str = "it closed the connection";
+const MORE: &str = "there are more bytes than answers";
 
 /// One connection.
 #[derive(Debug)]
@@ -134,9 +135,12 @@ impl Framed {
     /// # Errors
     /// If more bytes come first, or neither comes in time. A reset is an end too.
     pub fn receive_end(&mut self) -> io::Result<()> {
+        if self.consumed < self.inbound.len() {
+            return Err(wrong(MORE.to_owned()));
+        }
         match self.read() {
-            Ok(0) if self.consumed == self.inbound.len() => Ok(()),
-            Ok(_) => Err(wrong("there are more bytes than answers".to_owned())),
+            Ok(0) => Ok(()),
+            Ok(_) => Err(wrong(MORE.to_owned())),
             Err(error) if is_reset(&error) => Ok(()),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 Err(io::Error::new(ErrorKind::TimedOut, "it does not close the connection"))

@@ -1,13 +1,15 @@
 //! Somebody who does no harm, and whom nobody should harm: a client that echoes on a connection of
 //! its own while another misbehaves.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::scene::{Fault, STEP_TIMEOUT, Scene, echo, expect};
 use crate::client::grpc::Grpc;
-use crate::connect::connect_all;
 use crate::target::Protocol;
 
 /// Echoes that must go through once the harm is done.
@@ -91,12 +93,14 @@ fn talk<'a>(scene: &Scene<'a>) -> Result<Talk<'a>, Fault> {
 /// Hundreds who come and go, the half of them with a reset.
 pub(super) fn open_and_close(scene: &Scene<'_>) -> Result<(), Fault> {
     beside(scene, || {
-        let streams = connect_all(scene.target.address, OPENED, scene.patience.left());
-        let streams = streams.map_err(|error| error.to_string())?;
-        for (at, stream) in streams.iter().enumerate() {
-            if at % 2 == 0 {
-                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+        let mut streams = Vec::new();
+        for number in 1..=OPENED {
+            let stream = TcpStream::connect_timeout(&scene.target.address, scene.patience.left());
+            let stream = stream.map_err(|error| format!("connection {number}: {error}"))?;
+            if number % 2 == 0 {
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
             }
+            streams.push(stream);
         }
         Ok(())
     })

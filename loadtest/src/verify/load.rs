@@ -26,6 +26,8 @@ const HALF_CLOSE_WORK: &str = "echo:64";
 /// Requests that arrive byte by byte.
 const TRICKLED_REQUESTS: u64 = 5;
 const TRICKLED_WORK: &str = "echo:8";
+/// Between two bytes: time for a server to read the one alone.
+const TRICKLE_PAUSE: Duration = Duration::from_millis(1);
 /// Calls over many streams.
 const STREAMED_REQUESTS: u64 = 5_000;
 const STREAMED_WORK: &str = "echo:1000";
@@ -59,14 +61,19 @@ pub(super) fn half_close(scene: &Scene<'_>) -> Result<(), Fault> {
     Ok(client.receive_end()?)
 }
 
-/// A client whose bytes come one at a time.
+/// A client whose bytes come one at a time; a request at a time, so that a server that was slow for
+/// one of them still meets the pieces of the next.
 pub(super) fn byte_by_byte(scene: &Scene<'_>) -> Result<(), Fault> {
     let requests = Requests::new(scene.target, TRICKLED_WORK);
     let mut client = scene.connect()?;
-    for byte in requests.encoded(TRICKLED_REQUESTS) {
-        client.send_bytes(&[byte])?;
+    for index in 0..TRICKLED_REQUESTS {
+        for byte in requests.one(index) {
+            client.send_bytes(&[byte])?;
+            thread::sleep(TRICKLE_PAUSE);
+        }
+        requests.read_one(&mut client, index, TRICKLED_REQUESTS)?;
     }
-    requests.read_all(&mut client, TRICKLED_REQUESTS)
+    Ok(())
 }
 
 /// Thousands of requests on the streams of one connection: what the late reader is to a framed
@@ -140,20 +147,25 @@ impl Requests {
     }
 
     fn encoded(&self, count: u64) -> Vec<u8> {
+        (0..count).flat_map(|index| self.one(index)).collect()
+    }
+
+    fn one(&self, index: u64) -> Vec<u8> {
         let (template, mut bytes) = (self.0.of(0), Vec::new());
-        (0..count).for_each(|index| template.write(template.id(index), &mut bytes));
+        template.write(template.id(index), &mut bytes);
         bytes
     }
 
     fn read_all(&self, client: &mut Framed, count: u64) -> Result<(), Fault> {
+        (0..count).try_for_each(|index| self.read_one(client, index, count))
+    }
+
+    fn read_one(&self, client: &mut Framed, index: u64, count: u64) -> Result<(), Fault> {
         let template = self.0.of(0);
-        for index in 0..count {
-            let lost = |fault: Fault| fault.at(&format!("answer {index} of {count}"));
-            let message = client.receive_message().map_err(|error| lost(error.into()))?;
-            let right = template.check(template.id(index), message);
-            right.map_err(|kind| lost(kind.name().into_owned().into()))?;
-        }
-        Ok(())
+        let lost = |fault: Fault| fault.at(&format!("answer {index} of {count}"));
+        let message = client.receive_message().map_err(|error| lost(error.into()))?;
+        let right = template.check(template.id(index), message);
+        right.map_err(|kind| lost(kind.name().into_owned().into()))
     }
 }
 
