@@ -1,7 +1,7 @@
 //! The statistics themselves are measured, on noise whose truth is known: no clock, no machine,
 //! the same figures each time. Over 2,000 experiments with 3 % of noise:
 //!
-//! | noise | coverage of "95 %" at 7, 11, 15 blocks | false alarms at 7, 10 | a tenth found at 7, 11 |
+//! | noise | coverage at 7, 11, 15 blocks | false alarms at 7, 10 | a tenth found at 7, 11 |
 //! |---|---|---|---|
 //! | normal | 98.5 %, 93.3 %, 96.2 % | 1.9 %, 3.0 % | 91 %, 99.9 % |
 //! | heavy tails (infinite variance) | 98.6 %, 93.2 %, 96.5 % | 1.3 %, 2.0 % | 50 %, 81 % |
