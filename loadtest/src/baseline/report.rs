@@ -15,8 +15,8 @@ use crate::environment::Environment;
 use crate::statistics::{ALPHA, Better, Difference, Verdict};
 
 /// Below the table.
-const LEGEND: &str = "Now as a part of then, with the interval of the ratio of medians. tie: cannot \
-    be told apart, by that\nor by a permutation test. Two times of one machine: what it did in \
+const LEGEND: &str = "Now as a part of then, with the interval of the ratio of medians. tie: \
+    cannot be told apart, by that\nor by a permutation test. Two times of one machine: what it did in \
     between is in these changes, and\nno statistics can take it out.";
 
 /// The changes since a baseline.

@@ -22,6 +22,9 @@ use crate::plan::Schedule;
 use crate::sweep::passed;
 use crate::terminal::grouped;
 
+/// From where the search starts at the least, where the closed loop told nothing.
+const START_RPS_MIN: f64 = 100.0;
+
 /// Searches for the capacity of every subject, once per block, and gives what was found, also when
 /// interrupted.
 ///
@@ -104,10 +107,13 @@ impl Searching<'_> {
         ));
         let knee = match bench.block(self.subject, self.base, self.number)? {
             None => return Ok(Found::Interrupted),
-            Some(Measured { failure: Some(failure), .. }) => return Ok(Found::Nothing(failure)),
+            Some(Measured { failure: Some(failure), block }) if block.run.planned > 0 => {
+                return Ok(Found::Nothing(failure));
+            }
             Some(measured) => measured.block.run.throughput_rps,
         };
-        let bracket = search(knee, precision, |rate_rps| self.judge(rate_rps, bench))?;
+        let bracket =
+            search(knee.max(START_RPS_MIN), precision, |rate_rps| self.judge(rate_rps, bench))?;
         let Some(bracket) = bracket else { return Ok(Found::Interrupted) };
         let block = CapacityBlock { number: self.number, closed_loop_rps: knee, bracket };
         self.server.blocks.push(block);

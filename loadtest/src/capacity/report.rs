@@ -180,6 +180,11 @@ impl Capacity {
                 }
                 _ => {}
             }
+            if server.blocks.iter().any(|block| block.bracket.high_rps.is_none()) {
+                self.warnings.push(format!(
+                    "{name}: a search found no rate that does not hold; the capacity is higher"
+                ));
+            }
             let samples = server.at_capacity().map(|probe| probe.run.ok).min();
             if let Some(what) = samples.and_then(|samples| slo.too_few_for(samples)) {
                 self.warnings.push(format!(

@@ -11,8 +11,8 @@ use crate::compare::grid::{Grid, NOTHING, Row, Tone, digits, measured_on};
 use crate::statistics::median;
 use crate::terminal::{grouped, time};
 
-const LEGEND: &str = "The highest rate of an open loop that holds it: the median over searches, with \
-    the outer ends of\ntheir brackets. Times and CPU (the server's, per request) are those at that \
+const LEGEND: &str = "The highest rate of an open loop that holds it: the median over searches, \
+    with the outer ends of\ntheir brackets. Times and CPU (the server's, per request) are those at that \
     rate. The search started\nfrom the closed loop's throughput. ≥: the load tester was the limit.";
 
 fn grid(capacity: &Capacity) -> Grid {

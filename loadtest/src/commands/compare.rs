@@ -49,7 +49,8 @@ pub struct CompareArgs {
     pub block_duration: Option<Duration>,
     /// Compare one server (epoll, or the one of --servers) with itself in so many experiments, and
     /// fail if it is called different from itself more often than stated
-    #[arg(long, value_name = "EXPERIMENTS", value_parser = clap::value_parser!(u64).range(1..=10_000),
+    #[arg(long, value_name = "EXPERIMENTS",
+          value_parser = clap::value_parser!(u64).range(1..=10_000),
           conflicts_with_all = ["quick", "baseline", "save_baseline"])]
     pub aa: Option<u64>,
     #[allow(missing_docs)] // the flags say it

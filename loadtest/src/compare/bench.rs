@@ -127,7 +127,11 @@ impl<'a> Bench<'a> {
         subjects: &[Subject],
         interrupt: &'a Interrupt,
     ) -> Result<Self, BenchError> {
-        let is_built = |subject: &Subject| matches!(subject, Subject::Started(contender) if *contender != FLOOR);
+        // The floor is this very program.
+        let is_built = |subject: &Subject| match subject {
+            Subject::Started(contender) => *contender != FLOOR,
+            Subject::Running(..) => false,
+        };
         if subjects.iter().any(is_built) {
             build(args)?;
         }

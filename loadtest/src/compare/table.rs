@@ -1,6 +1,7 @@
 //! The table of a comparison: for a terminal, and as Markdown.
 //!
-//! A figure that the load tester limited, or that no block vouches for, has a mark and a line below.
+//! A figure that the load tester limited, or that no block vouches for, has a mark and a line
+//! below.
 
 use std::fmt::Write;
 

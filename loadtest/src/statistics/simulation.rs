@@ -1,5 +1,13 @@
 //! The statistics themselves are measured, on noise whose truth is known: no clock, no machine,
-//! the same figures each time.
+//! the same figures each time. Over 2,000 experiments with 3 % of noise:
+//!
+//! | noise | coverage at 7, 11, 15 blocks | false alarms at 7, 10 | a tenth found at 7, 11 |
+//! |---|---|---|---|
+//! | normal | 98.5 %, 93.3 %, 96.2 % | 1.9 %, 3.0 % | 91 %, 99.9 % |
+//! | heavy tails (infinite variance) | 98.6 %, 93.2 %, 96.5 % | 1.3 %, 2.0 % | 50 %, 81 % |
+//! | skewed (exponential) | 98.6 %, 92.4 %, 96.1 % | 1.6 %, 2.3 % | 86 %, 99.8 % |
+//!
+//! A drift of 20 % from the first block to the last changes no pair, and so no verdict.
 
 use super::random::Random;
 use super::{ALPHA, Better, CONFIDENCE, Difference, bootstrap};
