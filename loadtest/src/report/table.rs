@@ -228,10 +228,13 @@ fn table(caption: &str, names: &[Name], rows: &[&Row]) -> Table {
         let cells = figures.iter().map(|figure| Cell::of(figure, row.measures.get(figure.name)));
         names.iter().map(|(_, cell)| cell(row)).chain(cells).collect()
     });
-    let mut intervals =
-        rows.iter().flat_map(|row| row.measures.values()).filter_map(|m| m.interval);
-    let caption = match intervals.next() {
-        Some(one) => format!("{caption}, with {:.0} % intervals", one.confidence * 100.0),
+    let intervals = rows.iter().flat_map(|row| row.measures.values()).filter_map(|m| m.interval);
+    // Few blocks, and fewer where some are left out, promise less than was asked for.
+    let least = intervals.map(|interval| interval.confidence).min_by(f64::total_cmp);
+    let caption = match least {
+        Some(least) => {
+            format!("{caption}, with intervals of at least {:.0} % confidence", least * 100.0)
+        }
         None => caption.to_owned(),
     };
     Table {
