@@ -6,7 +6,7 @@ use crate::plan::OUTSTANDING_MAX;
 use crate::result::{Quantiles, RunResult, Settings};
 
 /// A load thread that is on a CPU for more of its time than this has nothing to spare.
-const SATURATED: f64 = 0.95;
+pub(crate) const SATURATED: f64 = 0.95;
 /// Others that use at least this many cores are busy too: then nobody can say that the tester was
 /// the bottleneck.
 const OTHERS_BUSY_CORES: f64 = 0.9;

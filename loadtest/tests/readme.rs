@@ -1,18 +1,34 @@
-//! The tables of the README are those of the committed result file, to the letter.
+//! The tables of the READMEs are those of the committed result files, to the letter.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[test]
-fn the_readme_shows_the_committed_results() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut table = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    let made = table.arg("table").arg(root.join("results/compare.json")).output().unwrap();
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What stands in a README between these marks must be what the command prints.
+#[track_caller]
+fn shows(readme: &str, marks: &str, command: &mut Command) {
+    let made = command.output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let made = String::from_utf8(made.stdout).unwrap();
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("<!-- results: begin -->\n").unwrap();
-    let (shown, _) = rest.split_once("<!-- results: end -->").unwrap();
-    assert_eq!(shown.trim(), made.trim(), "put the output of `loadtest table` into README.md");
+    let readme = fs::read_to_string(root().join(readme)).unwrap();
+    let (_, rest) = readme.split_once(&format!("<!-- {marks}: begin -->\n")).unwrap();
+    let (shown, _) = rest.split_once(&format!("<!-- {marks}: end -->")).unwrap();
+    assert_eq!(shown.trim(), made.trim(), "put the output of {command:?} there");
+}
+
+#[test]
+fn the_comparison() {
+    let mut table = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    shows("README.md", "results", table.arg("table").arg(root().join("results/compare.json")));
+}
+
+#[test]
+fn what_a_request_costs_the_load_tester_beside_others() {
+    let mut table = Command::new("python3");
+    table.arg(root().join("loadtest/peers/measure.py")).arg("--table");
+    shows("loadtest/README.md", "generators", table.arg(root().join("results/generators.json")));
 }

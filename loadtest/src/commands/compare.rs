@@ -1,5 +1,6 @@
 //! `loadtest compare`: the servers beside each other and beside the floor.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::Args;
 
 use super::baseline::BaselineArgs;
 use super::bench::BenchArgs;
+use super::table::insert;
 use super::value::positive;
 use super::{EXIT_INTERRUPTED, EXIT_REGRESSION, EXIT_USAGE, interrupt};
 use crate::baseline::report::{BaselineReport, Loaded};
@@ -53,6 +55,10 @@ pub struct CompareArgs {
           value_parser = clap::value_parser!(u64).range(1..=10_000),
           conflicts_with_all = ["quick", "baseline", "save_baseline"])]
     pub aa: Option<u64>,
+    /// Put the tables into this Markdown file too, in place of what stands between the lines
+    /// `<!-- results: begin -->` and `<!-- results: end -->`
+    #[arg(long, value_name = "FILE")]
+    pub into: Option<PathBuf>,
     #[allow(missing_docs)] // the flags say it
     #[command(flatten)]
     pub baselines: BaselineArgs,
@@ -96,6 +102,9 @@ fn against_each_other(args: &CompareArgs, interrupt: &Interrupt) -> anyhow::Resu
     args.bench.write("compare", &comparison, Some(&table::markdown(&comparison)))?;
     if !comparison.interrupted {
         args.baselines.save(&args.bench.output_dir, &comparison)?;
+    }
+    if let Some(page) = &args.into {
+        insert(page, &table::markdown(&comparison))?;
     }
     args.bench.show(&comparison, &table::terminal(&comparison))?;
     let regressions = args.baselines.regressions(comparison.baseline.as_ref());

@@ -11,6 +11,9 @@ use crate::floor;
 
 /// The flags.
 #[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    loadtest floor --listen 127.0.0.1:7000 &\n  \
+    loadtest run raw://127.0.0.1:7000 -p 16")]
 pub struct FloorArgs {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7000")]

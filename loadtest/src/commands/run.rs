@@ -30,6 +30,9 @@ const DURATION_DEFAULT: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:\n  \
     loadtest run tcp://127.0.0.1:7004 -c 64 -d 10s\n  \
     loadtest run grpc://127.0.0.1:7005 -r 2000 --work echo:64=90,block:5ms=10\n  \
+    loadtest run tcp://127.0.0.1:7004 -r 1k:50k:5k -d 60s --arrivals poisson\n  \
+    loadtest run tcp://127.0.0.1:7004 -r 20k --idle 5000 --slow-readers 50\n  \
+    loadtest run tcp://127.0.0.1:7004 --requests-per-connection 1 --work echo:~512\n  \
     loadtest run tcp://127.0.0.1:7001 -p 16 --json - --server-pid $(pidof threads)")]
 pub struct RunArgs {
     /// tcp://HOST:PORT (framed), grpc://HOST:PORT, or raw://HOST:PORT (the floor)

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{evaluate, warnings};
+use crate::audit::SATURATED;
 use crate::baseline::report::BaselineReport;
 use crate::environment::Environment;
 use crate::result::RunResult;
@@ -163,9 +164,6 @@ pub struct Block {
     /// Whether that was too much, also when it was repeated.
     pub noisy: bool,
 }
-
-/// A load thread that is on a CPU for more of its time has nothing to spare: the audit's own limit.
-const SATURATED: f64 = 0.95;
 
 impl Block {
     /// Whether the load tester, and not the server, was the limit of a closed loop: then the
