@@ -91,8 +91,8 @@ fn of_blocks(rows: &[Row]) -> (Trust, String) {
     let all = rows.iter().map(|row| row.blocks).sum();
     let invalid = rows.iter().map(|row| row.blocks_invalid).sum();
     let says = match invalid {
-        0 => format!("All of its {all} blocks are valid."),
-        some => format!("{some} of its {all} blocks are invalid; the tables mark whose."),
+        0 => format!("All of its {all} blocks may be believed."),
+        some => format!("{some} of its {all} blocks may not be believed; the tables mark whose."),
     };
     (Trust::of(invalid, all), says)
 }

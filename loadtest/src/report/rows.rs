@@ -137,8 +137,8 @@ fn of_entries(entries: &[Entry]) -> Vec<Row> {
                 server: entry.server.clone(),
                 load: entry.blocks.first().map(|block| load(&block.run)).unwrap_or_default(),
                 blocks: entry.blocks.len(),
-                blocks_invalid: entry.blocks.iter().filter(|block| !block.run.valid).count(),
-                valid: Some(entry.blocks.iter().all(|block| block.run.valid)),
+                blocks_invalid: entry.blocks.iter().filter(|block| !block.is_trusted()).count(),
+                valid: Some(entry.blocks.iter().all(Block::is_trusted)),
                 measures,
                 ..Row::default()
             }
@@ -291,8 +291,8 @@ mod tests {
         let found = ["throughput_rps", "of_floor", "latency_p50_us", "system_calls_per_request"]
             .map(|name| value(epoll, name));
         assert_eq!(found.to_vec(), [15.0, 0.375, 7.0, 2.0]);
-        assert_eq!((epoll.blocks, epoll.blocks_invalid, epoll.valid), (4, 1, Some(false)));
-        assert_eq!((rows[1].blocks_invalid, epoll.load.connections), (0, Some(3)));
+        assert_eq!((epoll.blocks, epoll.blocks_invalid, epoll.valid), (4, 2, Some(false)));
+        assert_eq!((rows[1].blocks_invalid, epoll.load.connections), (1, Some(3)));
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn server(row: &Row) -> Cell {
     let caution = match (row.blocks_invalid, row.valid) {
         (0, Some(false)) => Some("invalid".to_owned()),
         (0, _) => None,
-        (some, _) => Some(format!("{some} of {} blocks invalid", row.blocks)),
+        (some, _) => Some(format!("{some} of {} blocks doubtful", row.blocks)),
     };
     Cell { caution, ..Cell::text(&row.server) }
 }
