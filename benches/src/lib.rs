@@ -34,7 +34,15 @@ impl Running {
         let shutdown = Shutdown::new();
         let server = std::thread::spawn({
             let shutdown = shutdown.clone();
-            move || (model.serve)(listener, Service, &Config::default(), &shutdown, &Stats::new())
+            move || {
+                (model.serve)(
+                    listener,
+                    Service::new(),
+                    &Config::default(),
+                    &shutdown,
+                    &Stats::new(),
+                )
+            }
         });
         Self { address, shutdown, server: Some(server) }
     }

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::connection::Limits;
+use crate::connection::{Limits, Timeouts};
 use crate::frame::FRAME_BYTES_MAX_DEFAULT;
 
 /// Bounds and knobs of one server, as validated from its command line.
@@ -16,6 +16,8 @@ pub struct Config {
     pub connections_max: usize,
     /// The largest message taken from a peer.
     pub frame_bytes_max: usize,
+    /// How long a peer may let the server wait.
+    pub timeouts: Timeouts,
     /// How long a drain may take before what is left is cut.
     pub drain_timeout: Duration,
     /// What the pool's front hands to a worker.
@@ -39,6 +41,7 @@ impl Default for Config {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             connections_max: CONNECTIONS_MAX_DEFAULT,
             frame_bytes_max: FRAME_BYTES_MAX_DEFAULT,
+            timeouts: TIMEOUTS_DEFAULT,
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
             handoff: Handoff::default(),
             runtime: Runtime::default(),
@@ -52,6 +55,14 @@ pub const CONNECTIONS_MAX_DEFAULT: usize = 16_000;
 
 /// Shorter than the ten seconds that supervisors commonly wait before they kill.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// An idle client commonly comes back within minutes, and costs little until then; one that has
+/// begun to speak or to be answered and then says and takes nothing for half a minute is gone.
+pub const TIMEOUTS_DEFAULT: Timeouts = Timeouts {
+    idle: Some(Duration::from_mins(5)),
+    read: Some(Duration::from_secs(30)),
+    write: Some(Duration::from_secs(30)),
+};
 
 /// What the pool's front hands to a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

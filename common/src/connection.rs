@@ -14,7 +14,12 @@
 //!    [`output_ended`](Connection::output_ended), shut the sending side down;
 //! 3. stop, if it [`is_finished`](Connection::is_finished);
 //! 4. [`receive`](Connection::receive) or [`received_eof`](Connection::received_eof), if it
-//!    [`wants_read`](Connection::wants_read).
+//!    [`wants_read`](Connection::wants_read); or close it, where nothing comes until it
+//!    [`times_out`](Connection::times_out).
+//!
+//! No clock is read here: whoever calls says what time it is, as precisely as it cares.
+
+use std::time::{Duration, Instant};
 
 use crate::frame::{self, FrameError, PREFIX_BYTES};
 use crate::message::{Code, Request, Response};
@@ -39,6 +44,28 @@ impl Default for Limits {
     }
 }
 
+/// How long a peer may let a server wait; nothing where there is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timeouts {
+    /// Between an answer and the next request.
+    pub idle: Option<Duration>,
+    /// From the first byte of a request to its last: a byte now and then does not extend it.
+    pub read: Option<Duration>,
+    /// For taking a byte of a reply.
+    pub write: Option<Duration>,
+}
+
+/// What a peer took too long for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// The next request.
+    Idle,
+    /// The rest of a request.
+    Read,
+    /// Replies.
+    Write,
+}
+
 /// What still comes from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
@@ -59,26 +86,44 @@ pub struct Connection {
     inbound: Buffer,
     outbound: Buffer,
     unanswered: usize,
+    /// When bytes last came.
+    read_at: Instant,
+    /// When bytes last came, or went.
+    active_at: Instant,
+    /// When the first byte of what is not whole yet came.
+    began_at: Instant,
+    /// Since when the socket has taken nothing, though there is something to send.
+    stalled_at: Option<Instant>,
 }
 
 impl Connection {
     /// A connection on which nothing has happened. It holds no buffer until bytes arrive, nor
     /// after they are gone: an idle connection costs the size of this struct.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
             input: Input::Open,
             inbound: Buffer::default(),
             outbound: Buffer::default(),
             unanswered: 0,
+            read_at: now,
+            active_at: now,
+            began_at: now,
+            stalled_at: None,
         }
     }
 
     /// Takes the bytes that one read gave. The server reads into a buffer of its own, so that
     /// where that buffer lives (a stack, a loop) is the model's affair.
-    pub fn receive(&mut self, bytes: &[u8]) {
+    pub fn receive(&mut self, bytes: &[u8], now: Instant) {
+        (self.read_at, self.active_at) = (now, now);
         match &mut self.input {
-            Input::Open => self.inbound.push(bytes),
+            Input::Open => {
+                if self.inbound.is_empty() {
+                    self.began_at = now;
+                }
+                self.inbound.push(bytes);
+            }
             Input::Unwanted { bytes_left } if bytes.len() < *bytes_left => {
                 *bytes_left -= bytes.len();
             }
@@ -115,6 +160,9 @@ impl Connection {
             Ok(None) => Ok(None),
             Ok(Some((request, frame_bytes))) => {
                 self.inbound.consume(frame_bytes);
+                // What stands behind a whole request came with it: with a whole one there,
+                // nothing is read.
+                self.began_at = self.read_at;
                 self.unanswered += 1;
                 Ok(Some(request))
             }
@@ -122,6 +170,7 @@ impl Connection {
             Err(_) if self.unanswered > 0 => Ok(None),
             Err(error) => {
                 self.inbound = Buffer::default();
+                self.began_at = self.read_at;
                 if self.input == Input::Open {
                     self.input = self.unwanted();
                 }
@@ -130,6 +179,13 @@ impl Connection {
                 Err(error)
             }
         }
+    }
+
+    /// Until when the client of a request that was just taken wants it begun: its patience counts
+    /// from the read that completed it. Nothing, where it has set no bound.
+    pub fn deadline(&self, request: &Request) -> Option<Instant> {
+        let patience = Duration::from_millis(request.timeout_ms.into());
+        (request.timeout_ms > 0).then(|| self.read_at.checked_add(patience))?
     }
 
     fn decode_first(&self) -> Result<Option<(Request, usize)>, FrameError> {
@@ -152,8 +208,34 @@ impl Connection {
     }
 
     /// The first `bytes` of [`to_send`](Self::to_send) are on their way.
-    pub fn sent(&mut self, bytes: usize) {
+    pub fn sent(&mut self, bytes: usize, now: Instant) {
+        self.active_at = now;
+        self.stalled_at = None;
         self.outbound.consume(bytes);
+        if matches!(self.input, Input::Unwanted { .. }) {
+            self.began_at = now; // from now on the peer is waited for, to see the end
+        }
+    }
+
+    /// The socket takes no more for the time being.
+    pub fn stalled(&mut self, now: Instant) {
+        self.stalled_at.get_or_insert(now);
+    }
+
+    /// When the peer has let the server wait for too long, and for what; nothing while the server
+    /// is the one that is waited for. It may have moved on when that time comes: then it is to be
+    /// asked again.
+    pub fn times_out(&self, timeouts: &Timeouts) -> Option<(Instant, Timeout)> {
+        let (from, patience, timeout) = if self.wants_write() {
+            (self.stalled_at?, timeouts.write, Timeout::Write)
+        } else if self.unanswered > 0 || self.input == Input::Open && self.has_request() {
+            return None;
+        } else if self.inbound.is_empty() && self.input == Input::Open {
+            (self.active_at, timeouts.idle, Timeout::Idle)
+        } else {
+            (self.began_at, timeouts.read, Timeout::Read)
+        };
+        Some((from.checked_add(patience?)?, timeout))
     }
 
     /// Whether a read would help: no whole request waits to be taken, and the peer takes its
@@ -260,6 +342,10 @@ mod tests {
     use crate::{Plan, Service};
     use proptest::prelude::*;
 
+    fn now() -> Instant {
+        Instant::now()
+    }
+
     fn echo(id: u64, payload: &[u8]) -> Request {
         Request { id, timeout_ms: 0, work: Some(Work::Echo(payload.to_vec())) }
     }
@@ -287,13 +373,13 @@ mod tests {
         let mut errors = Vec::new();
         loop {
             match connection.next_request() {
-                Ok(Some(request)) => match Service.plan(request) {
+                Ok(Some(request)) => match Service::new().plan(request, None) {
                     Plan::Reply(response) => connection.respond(&response),
                     plan => panic!("not in these tests: {plan:?}"),
                 },
                 Ok(None) if connection.wants_write() => {
                     sent.extend_from_slice(connection.to_send());
-                    connection.sent(connection.to_send().len());
+                    connection.sent(connection.to_send().len(), now());
                 }
                 Ok(None) => return errors,
                 Err(error) => errors.push(error),
@@ -311,11 +397,11 @@ mod tests {
         ) {
             let requests: Vec<_> = (0..).zip(&payloads).map(|(id, p)| echo(id, p)).collect();
             let bytes = framed(&requests);
-            let mut connection = Connection::new(Limits::default());
+            let mut connection = Connection::new(Limits::default(), now());
             let (mut rest, mut sent) = (bytes.as_slice(), Vec::new());
             for cut in cuts.iter().cycle() {
                 let (read, later) = rest.split_at(rest.len().min(*cut));
-                connection.receive(read);
+                connection.receive(read, now());
                 prop_assert_eq!(serve(&mut connection, &mut sent), vec![]);
                 rest = later;
                 if rest.is_empty() {
@@ -333,10 +419,10 @@ mod tests {
         #[test]
         fn any_bytes_end_well(reads in proptest::collection::vec(any::<Vec<u8>>(), 0..20)) {
             let limits = Limits { frame_bytes_max: 100, unsent_bytes_max: 50 };
-            let mut connection = Connection::new(limits);
+            let mut connection = Connection::new(limits, now());
             let (mut sent, mut errors) = (Vec::new(), Vec::new());
             for read in reads {
-                connection.receive(&read);
+                connection.receive(&read, now());
                 while let Some(_request) = connection.next_request().unwrap_or_else(|error| {
                     errors.push(error);
                     None
@@ -344,15 +430,15 @@ mod tests {
                     connection.respond(&Response::ok(1, vec![]));
                 }
                 sent.extend_from_slice(connection.to_send());
-                connection.sent(connection.to_send().len());
+                connection.sent(connection.to_send().len(), now());
             }
             prop_assert!(errors.len() <= 1, "an error is told once: {errors:?}");
             connection.received_eof();
             while let Ok(Some(_)) = connection.next_request() {
                 connection.respond(&Response::ok(1, vec![]));
-                connection.sent(connection.to_send().len());
+                connection.sent(connection.to_send().len(), now());
             }
-            connection.sent(connection.to_send().len());
+            connection.sent(connection.to_send().len(), now());
             prop_assert!(connection.is_finished());
         }
     }
@@ -361,10 +447,10 @@ mod tests {
     fn every_split_point_gives_the_same_replies() {
         let bytes = framed(&[echo(1, b"one"), echo(u64::MAX, b""), echo(3, &[9; 150])]);
         for cut in 0..=bytes.len() {
-            let mut connection = Connection::new(Limits::default());
+            let mut connection = Connection::new(Limits::default(), now());
             let mut sent = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
-                connection.receive(part);
+                connection.receive(part, now());
                 assert_eq!(serve(&mut connection, &mut sent), []);
             }
             let ids: Vec<_> = replies(&sent).iter().map(|reply| reply.id).collect();
@@ -374,8 +460,8 @@ mod tests {
 
     #[test]
     fn an_idle_connection_holds_no_buffer() {
-        let mut connection = Connection::new(Limits::default());
-        connection.receive(&framed(&[echo(1, &[0; 1000])]));
+        let mut connection = Connection::new(Limits::default(), now());
+        connection.receive(&framed(&[echo(1, &[0; 1000])]), now());
         serve(&mut connection, &mut Vec::new());
         assert_eq!(connection.inbound.bytes.capacity(), 0);
         assert_eq!(connection.outbound.bytes.capacity(), 0);
@@ -384,9 +470,9 @@ mod tests {
     #[test]
     fn a_peer_that_does_not_read_stops_being_read() {
         let limits = Limits { frame_bytes_max: 1000, unsent_bytes_max: 100 };
-        let mut connection = Connection::new(limits);
+        let mut connection = Connection::new(limits, now());
         let requests: Vec<_> = (0..50).map(|id| echo(id, &[0; 30])).collect();
-        connection.receive(&framed(&requests));
+        connection.receive(&framed(&requests), now());
         let mut taken = 0;
         while let Some(request) = connection.next_request().unwrap() {
             connection.respond(&Response::ok(request.id, vec![0; 30]));
@@ -394,15 +480,15 @@ mod tests {
         }
         assert_eq!(taken, 3, "the mark is at 100 bytes, a reply has 38");
         assert!(!connection.wants_read());
-        connection.sent(connection.to_send().len());
+        connection.sent(connection.to_send().len(), now());
         assert!(!connection.wants_read(), "whole requests wait to be taken first");
         assert!(connection.next_request().unwrap().is_some());
     }
 
     #[test]
     fn half_close_is_answered_before_the_end() {
-        let mut connection = Connection::new(Limits::default());
-        connection.receive(&framed(&[echo(1, b"a"), echo(2, b"b")]));
+        let mut connection = Connection::new(Limits::default(), now());
+        connection.receive(&framed(&[echo(1, b"a"), echo(2, b"b")]), now());
         connection.received_eof();
         assert!(!connection.wants_read() && !connection.is_finished());
         let mut sent = Vec::new();
@@ -413,8 +499,8 @@ mod tests {
 
     #[test]
     fn a_frame_that_never_became_whole_does_not_hold_the_end() {
-        let mut connection = Connection::new(Limits::default());
-        connection.receive(&framed(&[echo(1, b"a")])[..5]);
+        let mut connection = Connection::new(Limits::default(), now());
+        connection.receive(&framed(&[echo(1, b"a")])[..5], now());
         connection.received_eof();
         assert!(connection.is_finished());
     }
@@ -422,8 +508,8 @@ mod tests {
     #[test]
     fn an_error_is_answered_behind_earlier_replies_and_what_follows_is_dropped() {
         let limits = Limits { frame_bytes_max: 1000, ..Limits::default() };
-        let mut connection = Connection::new(limits);
-        connection.receive(&framed(&[echo(1, b"a"), echo(2, &[0; 2000])]));
+        let mut connection = Connection::new(limits, now());
+        connection.receive(&framed(&[echo(1, b"a"), echo(2, &[0; 2000])]), now());
         let first = connection.next_request().unwrap().unwrap();
         assert_eq!(connection.next_request(), Ok(None), "the first is not answered yet");
         connection.respond(&Response::ok(first.id, vec![]));
@@ -434,18 +520,18 @@ mod tests {
             replies(connection.to_send()).iter().map(|reply| (reply.id, reply.code)).collect();
         assert_eq!(told, [(1, 0), (0, Code::ResourceExhausted as u32)]);
 
-        connection.sent(connection.to_send().len());
+        connection.sent(connection.to_send().len(), now());
         assert!(connection.output_ended() && !connection.is_finished());
-        connection.receive(&[0; 999]);
+        connection.receive(&[0; 999], now());
         assert!(connection.wants_read() && !connection.is_finished());
-        connection.receive(&[0; 1]);
+        connection.receive(&[0; 1], now());
         assert!(connection.is_finished(), "unwanted bytes are read up to a bound");
     }
 
     #[test]
     fn a_message_that_is_none_is_an_invalid_argument() {
-        let mut connection = Connection::new(Limits::default());
-        connection.receive(&[0, 0, 0, 2, 0xff, 0xff]);
+        let mut connection = Connection::new(Limits::default(), now());
+        connection.receive(&[0, 0, 0, 2, 0xff, 0xff], now());
         assert!(matches!(connection.next_request(), Err(FrameError::Malformed(_))));
         let reply = &replies(connection.to_send())[0];
         assert_eq!((reply.id, reply.code), (0, Code::InvalidArgument as u32));
@@ -453,15 +539,15 @@ mod tests {
 
     #[test]
     fn drain_ends_an_idle_connection_and_lets_a_busy_one_answer() {
-        let mut idle = Connection::new(Limits::default());
+        let mut idle = Connection::new(Limits::default(), now());
         idle.drain();
         assert!(idle.is_finished());
 
-        let mut busy = Connection::new(Limits::default());
-        busy.receive(&framed(&[echo(1, b"a"), echo(2, b"b")]));
+        let mut busy = Connection::new(Limits::default(), now());
+        busy.receive(&framed(&[echo(1, b"a"), echo(2, b"b")]), now());
         let first = busy.next_request().unwrap().unwrap();
         busy.drain();
-        busy.receive(&framed(&[echo(3, b"too late")]));
+        busy.receive(&framed(&[echo(3, b"too late")]), now());
         busy.respond(&Response::ok(first.id, vec![]));
         let mut sent = Vec::new();
         serve(&mut busy, &mut sent);
@@ -469,5 +555,117 @@ mod tests {
         assert!(busy.output_ended() && !busy.is_finished(), "until the peer has seen the end");
         busy.received_eof();
         assert!(busy.is_finished());
+    }
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        idle: Some(Duration::from_secs(100)),
+        read: Some(Duration::from_secs(10)),
+        write: Some(Duration::from_secs(1)),
+    };
+
+    /// Seconds after `start` until it times out, and for what.
+    fn times_out(connection: &Connection, start: Instant) -> Option<(u64, Timeout)> {
+        let (at, timeout) = connection.times_out(&TIMEOUTS)?;
+        Some((at.duration_since(start).as_secs(), timeout))
+    }
+
+    #[test]
+    fn a_silent_peer_is_idle_from_its_last_byte_or_reply_on() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        assert_eq!(times_out(&connection, start), Some((100, Timeout::Idle)));
+        connection.receive(&framed(&[echo(1, b"a")]), after(5));
+        assert_eq!(times_out(&connection, start), None, "the server has to answer");
+        let request = connection.next_request().unwrap().unwrap();
+        assert_eq!(times_out(&connection, start), None, "the server is at it");
+        connection.respond(&Response::ok(request.id, vec![]));
+        connection.sent(connection.to_send().len(), after(50));
+        assert_eq!(times_out(&connection, start), Some((150, Timeout::Idle)));
+        assert_eq!(connection.times_out(&Timeouts::default()), None, "without a bound");
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_extend_a_request() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        let bytes = framed(&[echo(1, b"first"), echo(2, b"second")]);
+        for (at, byte) in bytes[..6].iter().enumerate() {
+            connection.receive(&[*byte], after(3 + at as u64));
+            assert_eq!(connection.next_request(), Ok(None));
+            assert_eq!(times_out(&connection, start), Some((13, Timeout::Read)));
+        }
+        // The rest of the first and a part of the second, which begins with this read.
+        connection.receive(&bytes[6..bytes.len() - 1], after(12));
+        let first = connection.next_request().unwrap().unwrap();
+        connection.respond(&Response::ok(first.id, vec![]));
+        connection.sent(connection.to_send().len(), after(15));
+        assert_eq!(times_out(&connection, start), Some((22, Timeout::Read)));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_times_out_from_the_stall_on() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        connection.receive(&framed(&[echo(1, b"a")]), after(1));
+        let request = connection.next_request().unwrap().unwrap();
+        connection.respond(&Response::ok(request.id, vec![]));
+        assert_eq!(times_out(&connection, start), None, "nobody has tried to send");
+        connection.stalled(after(20));
+        connection.stalled(after(30));
+        assert_eq!(times_out(&connection, start), Some((21, Timeout::Write)));
+        connection.sent(1, after(40));
+        assert_eq!(times_out(&connection, start), None);
+        connection.stalled(after(41));
+        assert_eq!(times_out(&connection, start), Some((42, Timeout::Write)));
+    }
+
+    #[test]
+    fn a_clients_patience_counts_from_the_read_that_completed_its_request() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        let request = Request { timeout_ms: 3_000, ..echo(1, b"a") };
+        let bytes = framed(&[echo(0, b""), request.clone(), request]);
+        connection.receive(&bytes[..bytes.len() - 1], after(5));
+        let mut deadline = || {
+            let request = connection.next_request().unwrap()?;
+            connection.respond(&Response::ok(request.id, vec![]));
+            connection.sent(connection.to_send().len(), after(6));
+            Some(connection.deadline(&request).map(|at| at.duration_since(start).as_secs()))
+        };
+        assert_eq!((deadline(), deadline(), deadline()), (Some(None), Some(Some(8)), None));
+        connection.receive(&bytes[bytes.len() - 1..], after(7));
+        let last = connection.next_request().unwrap().unwrap();
+        assert_eq!(connection.deadline(&last), Some(after(10)));
+    }
+
+    #[test]
+    fn a_peer_has_time_to_see_the_end_of_a_drain() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        connection.receive(&framed(&[echo(1, b"a")]), after(1));
+        let request = connection.next_request().unwrap().unwrap();
+        connection.drain();
+        connection.respond(&Response::ok(request.id, vec![]));
+        connection.sent(connection.to_send().len(), after(60));
+        assert_eq!(times_out(&connection, start), Some((70, Timeout::Read)));
+    }
+
+    #[test]
+    fn unwanted_bytes_do_not_extend_the_end() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        connection.receive(&[0xff; 8], after(1));
+        assert!(connection.next_request().is_err());
+        connection.sent(connection.to_send().len(), after(1));
+        for seconds in 2..9 {
+            connection.receive(&[0], after(seconds));
+            assert_eq!(times_out(&connection, start), Some((11, Timeout::Read)));
+        }
     }
 }

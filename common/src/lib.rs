@@ -8,7 +8,7 @@
 //!               bytes                responses
 //! ```
 //!
-//! Nothing in this crate touches a socket, waits, reads a clock, starts a thread or is `async`:
+//! Nothing in this crate touches a socket, waits for one, starts a thread or is `async`:
 //! that is what the servers differ in, and it is theirs. What they share is [`frame`] (a length
 //! and a message), [`Connection`] (the protocol as a state machine), [`Service`] (from a request
 //! to a [`Plan`]), and the small change around them: [`Config`], [`Shutdown`], [`Stats`].
@@ -23,7 +23,7 @@ pub mod shutdown;
 pub mod stats;
 
 pub use config::Config;
-pub use connection::{Connection, Limits};
+pub use connection::{Connection, Limits, Timeout, Timeouts};
 pub use frame::FrameError;
 pub use message::{Code, Request, Response, Work};
 pub use service::{Plan, Service};

@@ -4,9 +4,9 @@
 //! never *how* to get it: with one blocking `call()` for all, an event loop would stand still for
 //! every request that waits, and with an `async` one a thread would carry a runtime.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::job::{Block, Compute};
+use crate::job::{Block, Compute, Fault, guarded};
 use crate::message::{Code, Request, Response, Work};
 
 /// The longest `wait_us`: a minute.
@@ -29,29 +29,52 @@ pub enum Plan {
     Block(Block),
 }
 
-/// The service of the contract. It holds no state yet; servers pass it on as if it did.
+/// The service of the contract.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Service;
+pub struct Service {
+    fault: Fault,
+}
 
 impl Service {
-    /// What `request` needs. A request that asks for too much, or for nothing, needs only to be
-    /// told so.
-    pub fn plan(self, request: Request) -> Plan {
-        let id = request.id;
+    /// One that does what the contract says.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One whose work begins with `fault`, which is given the request's id and may panic: for
+    /// tests of who else gets to feel that.
+    pub fn with_fault(fault: fn(u64)) -> Self {
+        Self { fault: Fault(Some(fault)) }
+    }
+
+    /// What `request` needs, whose client wants it begun before `deadline`. A request that asks
+    /// for too much, or for nothing, or that comes too late, needs only to be told so.
+    pub fn plan(self, request: Request, deadline: Option<Instant>) -> Plan {
+        let (id, fault) = (request.id, self.fault);
         match request.work {
-            Some(Work::Echo(payload)) => Plan::Reply(Response::ok(id, payload)),
+            Some(Work::Echo(payload)) => {
+                Plan::Reply(guarded(id, deadline, fault, || Response::ok(id, payload)))
+            }
             Some(Work::WaitUs(us)) => match within(id, "wait_us", us, 0..=WAIT_US_MAX) {
-                Ok(()) => Plan::Wait(Duration::from_micros(us), Response::ok(id, Vec::new())),
+                Ok(()) => match guarded(id, deadline, fault, || Response::ok(id, Vec::new())) {
+                    response if response.code == Code::Ok as u32 => {
+                        Plan::Wait(Duration::from_micros(us), response)
+                    }
+                    refusal => Plan::Reply(refusal),
+                },
                 Err(refusal) => Plan::Reply(refusal),
             },
             Some(Work::ComputeRounds(rounds)) => {
                 match within(id, "compute_rounds", rounds.into(), 1..=COMPUTE_ROUNDS_MAX) {
-                    Ok(()) => Plan::Compute(Compute { id, rounds }),
+                    Ok(()) => Plan::Compute(Compute { id, rounds, deadline, fault }),
                     Err(refusal) => Plan::Reply(refusal),
                 }
             }
             Some(Work::BlockUs(us)) => match within(id, "block_us", us, 0..=BLOCK_US_MAX) {
-                Ok(()) => Plan::Block(Block { id, duration: Duration::from_micros(us) }),
+                Ok(()) => {
+                    let duration = Duration::from_micros(us);
+                    Plan::Block(Block { id, duration, deadline, fault })
+                }
                 Err(refusal) => Plan::Reply(refusal),
             },
             None => Plan::Reply(Response::error(
@@ -86,7 +109,7 @@ mod tests {
     use super::*;
 
     fn plan(work: Option<Work>) -> Plan {
-        Service.plan(Request { id: 7, timeout_ms: 0, work })
+        Service::new().plan(Request { id: 7, timeout_ms: 0, work }, None)
     }
 
     #[track_caller]
@@ -104,12 +127,57 @@ mod tests {
         );
         assert_eq!(
             plan(Some(Work::ComputeRounds(1_000_000))),
-            Plan::Compute(Compute { id: 7, rounds: 1_000_000 })
+            Plan::Compute(Compute {
+                id: 7,
+                rounds: 1_000_000,
+                deadline: None,
+                fault: Fault::default()
+            })
         );
         assert_eq!(
             plan(Some(Work::BlockUs(BLOCK_US_MAX))),
-            Plan::Block(Block { id: 7, duration: Duration::from_mins(1) })
+            Plan::Block(Block {
+                id: 7,
+                duration: Duration::from_mins(1),
+                deadline: None,
+                fault: Fault::default()
+            })
         );
+    }
+
+    fn all_kinds() -> [Work; 4] {
+        [Work::Echo(vec![]), Work::WaitUs(1), Work::ComputeRounds(1), Work::BlockUs(1)]
+    }
+
+    /// What comes of the work, without the time it takes.
+    fn answer(plan: Plan) -> Response {
+        match plan {
+            Plan::Reply(response) | Plan::Wait(_, response) => response,
+            Plan::Compute(job) => job.run(),
+            Plan::Block(job) => job.run(),
+        }
+    }
+
+    #[test]
+    fn what_comes_too_late_is_not_begun() {
+        let (past, later) = (Instant::now(), Instant::now() + Duration::from_hours(1));
+        for work in all_kinds() {
+            let request = Request { id: 7, timeout_ms: 1, work: Some(work) };
+            let late = answer(Service::new().plan(request.clone(), Some(past)));
+            assert_eq!((late.id, late.code), (7, Code::DeadlineExceeded as u32), "{request:?}");
+            assert_eq!(answer(Service::new().plan(request, Some(later))).code, 0);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_to_its_own_client() {
+        let service = Service::with_fault(|id| assert_ne!(id, 7, "on purpose"));
+        for work in all_kinds() {
+            let request = Request { id: 7, timeout_ms: 0, work: Some(work) };
+            let panicked = answer(service.plan(request.clone(), None));
+            assert_eq!((panicked.id, panicked.code), (7, Code::Internal as u32), "{request:?}");
+            assert_eq!(answer(service.plan(Request { id: 8, ..request }, None)).code, 0);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::connection::Timeout;
 use crate::message::{Code, Response};
 
 /// A handle on one server's counters; clones are handles on the same.
@@ -26,6 +27,9 @@ struct Counters {
     waits: AtomicU64,
     in_progress: AtomicU64,
     in_progress_peak: AtomicU64,
+    idle_timeouts: AtomicU64,
+    read_timeouts: AtomicU64,
+    write_timeouts: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -51,6 +55,15 @@ pub struct Snapshot {
     pub in_progress: u64,
     /// The most of them at any time.
     pub in_progress_peak: u64,
+    /// Connections that were closed because no request came.
+    #[serde(default)]
+    pub idle_timeouts: u64,
+    /// ... because a request did not become whole.
+    #[serde(default)]
+    pub read_timeouts: u64,
+    /// ... because replies were not taken.
+    #[serde(default)]
+    pub write_timeouts: u64,
 }
 
 /// What one turn of a server did: plain numbers, added to [`Stats`] once a turn, so that cores
@@ -119,6 +132,16 @@ impl Stats {
         InProgress(self.clone())
     }
 
+    /// Counts a connection that is closed because its peer took too long.
+    pub fn timed_out(&self, timeout: Timeout) {
+        let counter = match timeout {
+            Timeout::Idle => &self.counters.idle_timeouts,
+            Timeout::Read => &self.counters.read_timeouts,
+            Timeout::Write => &self.counters.write_timeouts,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
         let counters = &*self.counters;
@@ -133,6 +156,9 @@ impl Stats {
             waits: counters.waits.load(Relaxed),
             in_progress: counters.in_progress.load(Relaxed),
             in_progress_peak: counters.in_progress_peak.load(Relaxed),
+            idle_timeouts: counters.idle_timeouts.load(Relaxed),
+            read_timeouts: counters.read_timeouts.load(Relaxed),
+            write_timeouts: counters.write_timeouts.load(Relaxed),
         }
     }
 }

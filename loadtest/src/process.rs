@@ -253,6 +253,9 @@ mod tests {
             waits: 0,
             in_progress: 0,
             in_progress_peak: 0,
+            idle_timeouts: 0,
+            read_timeouts: 0,
+            write_timeouts: 0,
         };
         let json = serde_json::to_string(&last).unwrap();
         let trap = format!("trap 'echo stats \"$LAST\" >&2; exit 0' TERM; LAST='{json}'");

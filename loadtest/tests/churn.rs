@@ -103,7 +103,7 @@ fn streams_of_grpc_are_settled_before_their_connection_closes() {
     let config = Config { drain_timeout: Duration::from_secs(1), ..Config::default() };
     let serving = std::thread::spawn({
         let (shutdown, stats) = (shutdown.clone(), stats.clone());
-        move || servers::grpc::serve(listener, Service, &config, &shutdown, &stats)
+        move || servers::grpc::serve(listener, Service::new(), &config, &shutdown, &stats)
     });
     for load in [CLOSED, OPEN] {
         let flags = ["-n", "600", "--requests-per-connection", "20", "--work", "echo:0,wait:1ms"];

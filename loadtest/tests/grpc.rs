@@ -104,7 +104,7 @@ async fn answer(
 }
 
 async fn plan(request: Request) -> Response {
-    match Service.plan(request) {
+    match Service::new().plan(request, None) {
         Plan::Reply(response) => response,
         Plan::Wait(duration, response) => {
             tokio::time::sleep(duration).await;
@@ -132,7 +132,7 @@ fn serve_quintet() -> String {
     let url = format!("grpc://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (shutdown, stats) = (Shutdown::new(), Stats::new());
-        servers::grpc::serve(listener, Service, &Config::default(), &shutdown, &stats)
+        servers::grpc::serve(listener, Service::new(), &Config::default(), &shutdown, &stats)
     });
     url
 }

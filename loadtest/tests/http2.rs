@@ -105,7 +105,8 @@ fn converse(
 }
 
 fn reply_to(request: &[u8]) -> Vec<u8> {
-    let Plan::Reply(response) = Service.plan(Request::decode(&request[5..]).unwrap()) else {
+    let Plan::Reply(response) = Service::new().plan(Request::decode(&request[5..]).unwrap(), None)
+    else {
         panic!("not an echo")
     };
     let mut reply = vec![0];

@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 use common::frame;
 use common::message::Code;
@@ -33,10 +34,10 @@ fn serve(lie: Lie) -> SocketAddr {
 }
 
 fn converse(mut stream: TcpStream, lie: Lie) {
-    let mut connection = Connection::new(Limits::default());
+    let mut connection = Connection::new(Limits::default(), Instant::now());
     let mut buffer = [0; 16384];
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
-        connection.receive(&buffer[..read]);
+        connection.receive(&buffer[..read], Instant::now());
         let mut responses = Vec::new();
         loop {
             match connection.next_request() {
@@ -54,12 +55,12 @@ fn converse(mut stream: TcpStream, lie: Lie) {
             return;
         }
         let unsent = connection.to_send().len();
-        connection.sent(unsent);
+        connection.sent(unsent, Instant::now());
     }
 }
 
 fn answer(request: Request) -> Response {
-    match Service.plan(request) {
+    match Service::new().plan(request, None) {
         Plan::Reply(response) => response,
         Plan::Wait(duration, response) => {
             std::thread::sleep(duration);

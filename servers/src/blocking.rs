@@ -6,16 +6,18 @@ use std::io::{self, Write};
 use std::net::{self, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::connection::Timeout;
 use common::stats::{Open, Tally};
 use common::{Config, Connection, Plan, Response, Shutdown, Stats};
+use rustix::io::Errno;
 
 use crate::{Context, READ_CHUNK_BYTES, listener};
 
 /// Serves one connection from the first byte to the last, on this thread.
 pub(crate) fn converse(stream: &TcpStream, context: &Context) -> io::Result<()> {
-    let mut connection = Connection::new(context.limits);
+    let mut connection = Connection::new(context.limits, Instant::now());
     let mut tally = Tally::default();
     let ended = take_turns(stream, &mut connection, context, &mut tally);
     context.stats.add(&mut tally);
@@ -31,9 +33,10 @@ fn take_turns(
     // Uninitialised, so that only the pages that bytes reach become memory; and not on the stack,
     // whose pages a function touches one by one when its frame is as large as this.
     let mut chunk = Box::new_uninit_slice(READ_CHUNK_BYTES);
+    let mut patience = Patience::new(stream, context)?;
     loop {
         answer(stream, connection, context, tally)?;
-        flush(stream, connection, tally)?;
+        flush(stream, connection, context, tally)?;
         context.stats.add(tally);
         if context.shutdown.is_triggered() {
             connection.drain();
@@ -45,13 +48,50 @@ fn take_turns(
             return Ok(());
         }
         if connection.wants_read() {
+            patience.adjust(connection)?;
+            tally.reads += 1;
             match rustix::io::read(stream, &mut *chunk) {
                 Ok(([], _)) => connection.received_eof(),
-                Ok((bytes, _)) => connection.receive(bytes),
-                Err(rustix::io::Errno::INTR) => {}
+                Ok((bytes, _)) => connection.receive(bytes, Instant::now()),
+                Err(Errno::AGAIN) if context.has_timed_out(connection, Instant::now()) => {
+                    return Ok(());
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            tally.reads += 1;
+        }
+    }
+}
+
+/// How long the kernel lets a call on the socket block. It is told once, and again only where a
+/// request comes in pieces: a call for each read would cost as much as a tenth of the read.
+struct Patience<'a> {
+    stream: &'a TcpStream,
+    context: &'a Context,
+    is_idle: bool,
+}
+
+impl<'a> Patience<'a> {
+    fn new(stream: &'a TcpStream, context: &'a Context) -> io::Result<Self> {
+        stream.set_read_timeout(context.timeouts.idle)?;
+        stream.set_write_timeout(context.timeouts.write)?;
+        Ok(Self { stream, context, is_idle: true })
+    }
+
+    /// For the next read.
+    fn adjust(&mut self, connection: &Connection) -> io::Result<()> {
+        match connection.times_out(&self.context.timeouts) {
+            Some((at, Timeout::Read)) => {
+                self.is_idle = false;
+                // Zero would mean no bound at all.
+                let rest = at.saturating_duration_since(Instant::now());
+                self.stream.set_read_timeout(Some(rest.max(Duration::from_millis(1))))
+            }
+            _ if self.is_idle => Ok(()),
+            _ => {
+                self.is_idle = true;
+                self.stream.set_read_timeout(self.context.timeouts.idle)
+            }
         }
     }
 }
@@ -67,10 +107,10 @@ fn answer(
     loop {
         let response = match connection.next_request() {
             Ok(None) => return Ok(()),
-            Ok(Some(request)) => match context.service.plan(request) {
+            Ok(Some(request)) => match context.plan(connection, request) {
                 Plan::Reply(response) => response,
                 plan => {
-                    flush(stream, connection, tally)?;
+                    flush(stream, connection, context, tally)?;
                     context.stats.add(tally);
                     carry_out(plan, &context.stats)
                 }
@@ -100,11 +140,25 @@ pub(crate) fn carry_out(plan: Plan, stats: &Stats) -> Response {
     }
 }
 
-fn flush(mut stream: &TcpStream, connection: &mut Connection, tally: &mut Tally) -> io::Result<()> {
+fn flush(
+    mut stream: &TcpStream,
+    connection: &mut Connection,
+    context: &Context,
+    tally: &mut Tally,
+) -> io::Result<()> {
     while connection.wants_write() {
-        let bytes = stream.write(connection.to_send())?;
         tally.writes += 1;
-        connection.sent(bytes);
+        match stream.write(connection.to_send()) {
+            Ok(bytes) => connection.sent(bytes, Instant::now()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                // Of a socket that blocks, this is what its write timeout says.
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    context.timed_out(Timeout::Write);
+                }
+                return Err(error);
+            }
+        }
     }
     Ok(())
 }

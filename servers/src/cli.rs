@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches};
 use common::config::{CONNECTIONS_MAX_DEFAULT, DRAIN_TIMEOUT_DEFAULT};
 use common::frame::FRAME_BYTES_MAX_DEFAULT;
-use common::{Config, Service, Shutdown, Stats};
+use common::{Config, Service, Shutdown, Stats, Timeouts};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -29,8 +29,8 @@ const CONNECTIONS_MAX: u64 = 1_048_576;
 const FRAME_BYTES_MIN: u64 = 64;
 /// Two thirds of what a length prefix could say; a larger message is a mistake.
 const FRAME_BYTES_MAX: u64 = 1 << 30;
-/// A supervisor that waits longer than this has given up caring.
-const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+/// Longer than any supervisor waits for a drain, and than a network keeps an idle connection.
+const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 /// Descriptors that are not connections: standard streams, listeners, epoll instances, logs.
 const DESCRIPTORS_OF_OUR_OWN: u64 = 64;
 /// What a shell calls usage errors.
@@ -57,8 +57,20 @@ pub struct CommonArgs {
           value_parser = clap::value_parser!(u64).range(FRAME_BYTES_MIN..=FRAME_BYTES_MAX))]
     max_frame: u64,
 
+    /// Closes a connection on which no request comes for so long; 0s: never
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "5m")]
+    idle_timeout: humantime::Duration,
+
+    /// Closes one whose request is not whole so long after its first byte; 0s: never
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30s")]
+    read_timeout: humantime::Duration,
+
+    /// Closes one that takes no byte of its replies for so long; 0s: never
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "30s")]
+    write_timeout: humantime::Duration,
+
     /// How long SIGTERM or SIGINT lets the work in progress go on: 500ms, 2s, 5m
-    #[arg(long, value_name = "DURATION", value_parser = drain_timeout,
+    #[arg(long, value_name = "DURATION", value_parser = timeout,
           default_value_t = DRAIN_TIMEOUT_DEFAULT.into())]
     drain_timeout: humantime::Duration,
 
@@ -76,15 +88,17 @@ pub fn workers(text: &str) -> Result<NonZeroUsize, String> {
     workers.ok_or_else(|| format!("not a number from 1 to {WORKERS_MAX}"))
 }
 
-fn drain_timeout(text: &str) -> Result<humantime::Duration, String> {
+fn timeout(text: &str) -> Result<humantime::Duration, String> {
     let timeout: humantime::Duration = text.parse().map_err(|error| format!("{error}"))?;
-    if *timeout > DRAIN_TIMEOUT_MAX {
-        return Err(format!(
-            "above the limit of {}",
-            humantime::format_duration(DRAIN_TIMEOUT_MAX)
-        ));
+    if *timeout > TIMEOUT_MAX {
+        return Err(format!("above the limit of {}", humantime::format_duration(TIMEOUT_MAX)));
     }
     Ok(timeout)
+}
+
+/// A timeout as people switch it off.
+fn or_never(timeout: humantime::Duration) -> Option<Duration> {
+    Some(*timeout).filter(|timeout| !timeout.is_zero())
 }
 
 /// Reads the command line of `model`'s binary; `A` flattens [`CommonArgs`]. Leaves the process
@@ -122,6 +136,11 @@ impl CommonArgs {
             workers: self.workers.unwrap_or(Config::default().workers),
             connections_max: to_usize(self.max_connections),
             frame_bytes_max: to_usize(self.max_frame),
+            timeouts: Timeouts {
+                idle: or_never(self.idle_timeout),
+                read: or_never(self.read_timeout),
+                write: or_never(self.write_timeout),
+            },
             drain_timeout: *self.drain_timeout,
             ..Config::default()
         }
@@ -159,7 +178,7 @@ fn run(model: &Model, address: SocketAddr, config: &Config) -> anyhow::Result<()
     watch_signals(&shutdown, &stats)?;
     println!("{} listening on {}", model.name, listener.local_addr()?);
     io::stdout().flush()?;
-    let served = (model.serve)(listener, Service, config, &shutdown, &stats);
+    let served = (model.serve)(listener, Service::new(), config, &shutdown, &stats);
     print_stats(&stats);
     served.with_context(|| format!("{} stopped serving", model.name))
 }

@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slotmap::{Key, KeyData, SlotMap};
 
 use self::client::{Client, Completions, Desk, Turn};
-use crate::{Context, READ_CHUNK_BYTES, compute_threads, listener};
+use crate::{Context, READ_CHUNK_BYTES, compute_threads, listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.
 const EVENTS_PER_WAIT: usize = 1024;
@@ -74,6 +74,8 @@ struct EventLoop {
     /// Clients with more to do than their turn allowed, each once.
     unfinished: VecDeque<ClientKey>,
     completed: Receiver<(ClientKey, Response)>,
+    /// When to look for clients that have been silent for too long.
+    sweep_at: Option<Instant>,
     /// Set by shutdown: when to cut what is left.
     drain_until: Option<Instant>,
     connections_max: usize,
@@ -101,11 +103,13 @@ impl EventLoop {
             clients: SlotMap::with_key(),
             unfinished: VecDeque::new(),
             completed,
+            sweep_at: None,
             drain_until: None,
             connections_max: config.connections_max,
             drain_timeout: config.drain_timeout,
             desk: Desk {
                 context: context.clone(),
+                now: Instant::now(),
                 chunk: vec![0; READ_CHUNK_BYTES].into(),
                 timers: BTreeSet::new(),
                 offload: config.offload,
@@ -124,6 +128,7 @@ impl EventLoop {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 waited => waited?,
             }
+            self.desk.now = Instant::now();
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept_again_at = Some(Instant::now()),
@@ -136,6 +141,7 @@ impl EventLoop {
             self.go_on_with_unfinished();
             // Last, so that those who were here first are served first.
             self.accept();
+            self.sweep();
             self.begin_drain();
             self.desk.context.stats.add(&mut self.desk.tally);
         }
@@ -148,7 +154,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let timer = self.desk.timers.first().map(|(at, _)| *at);
-        let due = [timer, self.accept_again_at, self.drain_until].into_iter().flatten().min()?;
+        let due = [timer, self.accept_again_at, self.sweep_at, self.drain_until];
+        let due = due.into_iter().flatten().min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
@@ -271,6 +278,29 @@ impl EventLoop {
             self.clients.remove(key);
         }
         registered
+    }
+
+    /// Closes the clients that have been silent for too long. A look at all of them from time to
+    /// time costs less than a timer for each of their reads.
+    fn sweep(&mut self) {
+        let Desk { now, context, .. } = &self.desk;
+        if self.sweep_at.is_some_and(|at| at > *now) {
+            return;
+        }
+        if self.clients.is_empty() {
+            self.sweep_at = None; // nobody to wake up for
+            return;
+        }
+        let is_first = self.sweep_at.is_none();
+        self.sweep_at = sweep_interval(&context.timeouts).map(|interval| *now + interval);
+        if is_first {
+            return;
+        }
+        let silent =
+            |(key, client): (ClientKey, &Client)| client.has_timed_out(&self.desk).then_some(key);
+        for key in self.clients.iter().filter_map(silent).collect::<Vec<_>>() {
+            self.close(key);
+        }
     }
 
     fn begin_drain(&mut self) {

@@ -5,24 +5,25 @@
 //! Who waits: the runtime's workers. Where the state of a call lives: in a future per call; that
 //! of a connection, in hyper and h2. Plans are carried out as in [`tasks`](crate::tasks).
 
+mod socket;
+
 use std::io;
 use std::net;
 use std::pin::Pin;
-use std::task::{Context as Task, Poll};
+use std::time::{Duration, Instant};
 
-use common::stats::{Open, Tally};
+use common::stats::Tally;
 use common::{Code, Config, Request, Response, Service, Shutdown, Stats};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::{runtime, sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic::{Status, Streaming};
 use tower::util::MapResponseLayer;
 
+use self::socket::{Calls, Socket};
 use crate::awaiting::{self, Player};
 use crate::{Context, listener};
 
@@ -66,8 +67,8 @@ async fn listen(listener: net::TcpListener, player: Player, config: Config) -> i
         move || draining.cancel()
     });
     let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
-    let stats = player.context.stats.clone();
-    tokio::spawn(accept(listener, accepted, stats, config.connections_max, draining.clone()));
+    let context = player.context.clone();
+    tokio::spawn(accept(listener, accepted, context, config.connections_max, draining.clone()));
 
     let service = QuintetServer::new(player).max_decoding_message_size(config.frame_bytes_max);
     let server = Server::builder()
@@ -91,7 +92,7 @@ async fn listen(listener: net::TcpListener, player: Player, config: Config) -> i
 async fn accept(
     listener: TcpListener,
     accepted: mpsc::Sender<io::Result<Socket>>,
-    stats: Stats,
+    context: Context,
     connections_max: usize,
     draining: CancellationToken,
 ) {
@@ -104,9 +105,9 @@ async fn accept(
             Ok((stream, _)) => {
                 // Without a slot the peer sees its connection close: before HTTP/2 has begun
                 // there is no other way to say no.
-                let Some(open) = stats.admit(connections_max) else { continue };
+                let Some(open) = context.stats.admit(connections_max) else { continue };
                 if stream.set_nodelay(true).is_ok() {
-                    let socket = Socket { stream, stats: stats.clone(), _open: open };
+                    let socket = Socket::new(stream, context.clone(), open);
                     if accepted.send(Ok(socket)).await.is_err() {
                         return;
                     }
@@ -126,6 +127,7 @@ impl Quintet for Player {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, Status> {
+        let _call = request.extensions().get::<Calls>().map(Calls::begin);
         let response = self.play(request.into_inner()).await;
         if response.code == Code::Ok as u32 {
             Ok(tonic::Response::new(response))
@@ -141,11 +143,15 @@ impl Quintet for Player {
         requests: tonic::Request<Streaming<Request>>,
     ) -> Result<tonic::Response<Self::ConverseStream>, Status> {
         let player = self.clone();
+        let calls = requests.extensions().get::<Calls>().cloned();
         // One after the other, as on a framed connection; what is not asked for yet is held back
         // by HTTP/2's flow control.
         let responses = requests.into_inner().then(move |request| {
-            let player = player.clone();
-            async move { Ok(player.play(request.map_err(as_the_contract_says)?).await) }
+            let (player, calls) = (player.clone(), calls.clone());
+            async move {
+                let _call = calls.as_ref().map(Calls::begin);
+                Ok(player.play(request.map_err(as_the_contract_says)?).await)
+            }
         });
         Ok(tonic::Response::new(Box::pin(responses)))
     }
@@ -171,7 +177,10 @@ fn answer_as_the_contract_says<B>(mut response: http::Response<B>) -> http::Resp
 
 impl Player {
     async fn play(&self, request: Request) -> Response {
-        let response = match self.context.service.plan(request) {
+        // tonic gives no sign of when the last byte came; a task begins right after it.
+        let patience = Duration::from_millis(request.timeout_ms.into());
+        let deadline = (request.timeout_ms > 0).then(|| Instant::now() + patience);
+        let response = match self.context.service.plan(request, deadline) {
             common::Plan::Reply(response) => response,
             plan => self.carry_out(plan).await,
         };
@@ -179,70 +188,5 @@ impl Player {
         tally.answered(&response);
         self.context.stats.add(&mut tally);
         response
-    }
-}
-
-/// A connection that counts itself, its reads and its writes.
-struct Socket {
-    stream: TcpStream,
-    stats: Stats,
-    _open: Open,
-}
-
-impl Socket {
-    fn count<T>(&self, poll: Poll<T>, call: Tally) -> Poll<T> {
-        if poll.is_ready() {
-            self.stats.add(&mut { call });
-        }
-        poll
-    }
-}
-
-impl Connected for Socket {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        task: &mut Task<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_read(task, buffer);
-        self.count(poll, Tally { reads: 1, ..Tally::default() })
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        task: &mut Task<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(task, bytes);
-        self.count(poll, Tally { writes: 1, ..Tally::default() })
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        task: &mut Task<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(task, slices);
-        self.count(poll, Tally { writes: 1, ..Tally::default() })
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(task)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(task)
     }
 }

@@ -17,8 +17,10 @@ pub mod threads;
 
 use std::io;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
-use common::{Config, Limits, Service, Shutdown, Stats};
+use common::connection::Timeout;
+use common::{Config, Connection, Limits, Plan, Request, Service, Shutdown, Stats, Timeouts};
 
 /// A concurrency model, by name.
 #[derive(Clone, Copy, Debug)]
@@ -59,14 +61,50 @@ const BLOCKED_THREADS_MAX: usize = 500;
 pub(crate) struct Context {
     service: Service,
     limits: Limits,
+    timeouts: Timeouts,
     shutdown: Shutdown,
     stats: Stats,
 }
 
 impl Context {
     fn new(service: Service, config: &Config, shutdown: &Shutdown, stats: &Stats) -> Self {
-        Self { service, limits: config.limits(), shutdown: shutdown.clone(), stats: stats.clone() }
+        Self {
+            service,
+            limits: config.limits(),
+            timeouts: config.timeouts,
+            shutdown: shutdown.clone(),
+            stats: stats.clone(),
+        }
     }
+
+    /// What a request needs that was just taken from this connection.
+    fn plan(&self, connection: &Connection, request: Request) -> Plan {
+        let deadline = connection.deadline(&request);
+        self.service.plan(request, deadline)
+    }
+
+    /// Counts the connection among those that were closed for their peer's silence, if it is one.
+    fn has_timed_out(&self, connection: &Connection, now: Instant) -> bool {
+        let timed_out = connection.times_out(&self.timeouts).filter(|(at, _)| *at <= now);
+        if let Some((_, timeout)) = timed_out {
+            self.timed_out(timeout);
+        }
+        timed_out.is_some()
+    }
+
+    fn timed_out(&self, timeout: Timeout) {
+        tracing::debug!("connection: closed by the {timeout:?} timeout");
+        self.stats.timed_out(timeout);
+    }
+}
+
+/// How often to look at all connections for those that have been silent for too long: they are
+/// closed up to an eighth of the shortest timeout late. Nothing, where silence has no bound.
+fn sweep_interval(timeouts: &Timeouts) -> Option<Duration> {
+    const BETWEEN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+    let Timeouts { idle, read, write } = *timeouts;
+    let shortest = [idle, read, write].into_iter().flatten().min()?;
+    Some((shortest / 8).clamp(BETWEEN.0, BETWEEN.1))
 }
 
 /// Threads that do `Compute` for an event loop: one a core. Their queue has no bound of its own, so

@@ -147,7 +147,7 @@ impl Pool {
         }
         loop {
             match session.connection.next_request() {
-                Ok(Some(request)) => match self.context.service.plan(request) {
+                Ok(Some(request)) => match self.context.plan(&session.connection, request) {
                     Plan::Reply(response) => session.respond(&response, tally),
                     plan => {
                         session.flush(&client.socket, tally)?;

@@ -4,19 +4,22 @@
 //! Who waits: the runtime's workers, in one epoll for all tasks. Where a conversation's state
 //! lives: in a future, which the compiler made of the local variables of `converse`.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::ready;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::config::Runtime;
+use common::connection::Timeout;
 use common::stats::Tally;
 use common::{Config, Connection, Plan, Service, Shutdown, Stats};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 use tokio::{runtime, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -109,11 +112,12 @@ async fn converse(
     draining: &CancellationToken,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut connection = Connection::new(player.context.limits);
+    let mut connection = Connection::new(player.context.limits, Instant::now());
     let mut tally = Tally::default();
+    let mut watchdog = pin!(time::sleep(Duration::MAX));
     loop {
         answer(&mut stream, &mut connection, player, &mut tally).await?;
-        flush(&mut stream, &mut connection, &mut tally).await?;
+        flush(&mut stream, &mut connection, player, &mut tally).await?;
         player.context.stats.add(&mut tally);
         if draining.is_cancelled() {
             connection.drain();
@@ -125,12 +129,17 @@ async fn converse(
             return Ok(());
         }
         if connection.wants_read() {
+            tally.reads += 1;
+            let due = connection.times_out(&player.context.timeouts).map(|(at, _)| at);
             tokio::select! {
                 biased;
                 read = read(&mut stream, &mut connection) => read?,
                 () = draining.cancelled(), if !draining.is_cancelled() => {}
+                () = until(watchdog.as_mut(), due) => {
+                    player.context.has_timed_out(&connection, Instant::now());
+                    return Ok(());
+                }
             }
-            tally.reads += 1;
         }
     }
 }
@@ -146,10 +155,10 @@ async fn answer(
     loop {
         let response = match connection.next_request() {
             Ok(None) => return Ok(()),
-            Ok(Some(request)) => match player.context.service.plan(request) {
+            Ok(Some(request)) => match player.context.plan(connection, request) {
                 Plan::Reply(response) => response,
                 plan => {
-                    flush(stream, connection, tally).await?;
+                    flush(stream, connection, player, tally).await?;
                     player.context.stats.add(tally);
                     player.carry_out(plan).await
                 }
@@ -168,14 +177,36 @@ async fn answer(
 async fn flush(
     stream: &mut TcpStream,
     connection: &mut Connection,
+    player: &Player,
     tally: &mut Tally,
 ) -> io::Result<()> {
+    let patience = player.context.timeouts.write.unwrap_or(Duration::MAX);
     while connection.wants_write() {
-        let bytes = stream.write(connection.to_send()).await?;
         tally.writes += 1;
-        connection.sent(bytes);
+        // The timer is set only where the write has to wait.
+        let written = time::timeout(patience, stream.write(connection.to_send())).await;
+        let Ok(bytes) = written else {
+            player.context.timed_out(Timeout::Write);
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        connection.sent(bytes?, Instant::now());
     }
     Ok(())
+}
+
+/// Waits until a time that commonly never comes, because bytes do. Setting a timer for each read
+/// would cost as much as a tenth of it; so one is left as it stands, and set anew when it fires
+/// too early.
+async fn until(mut timer: Pin<&mut Sleep>, due: Option<Instant>) {
+    let Some(due) = due.map(time::Instant::from_std) else { return pending().await };
+    if timer.deadline() > due {
+        timer.as_mut().reset(due);
+    }
+    timer.as_mut().await;
+    while timer.deadline() < due {
+        timer.as_mut().reset(due);
+        timer.as_mut().await;
+    }
 }
 
 /// One read. The buffer is on the worker's stack, and only while bytes are there: a task that
@@ -187,7 +218,7 @@ async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result
         ready!(Pin::new(&mut *stream).poll_read(task, &mut chunk))?;
         match chunk.filled() {
             [] => connection.received_eof(),
-            bytes => connection.receive(bytes),
+            bytes => connection.receive(bytes, Instant::now()),
         }
         io::Result::Ok(()).into()
     })

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::connection::{Connection, Limits};
 use common::message::{Code, Request, Response};
@@ -122,7 +122,7 @@ fn accept(listener: &TcpListener, poll: &OwnedFd, number: u64) -> Option<Peer> {
     stream.set_nodelay(true).ok()?;
     let interest = EventFlags::IN;
     epoll::add(poll, &stream, EventData::new_u64(number), interest).ok()?;
-    let protocol = Connection::new(Limits::default());
+    let protocol = Connection::new(Limits::default(), Instant::now());
     Some(Peer { stream, protocol, delayed: None, interest })
 }
 
@@ -152,7 +152,7 @@ impl Server {
         if peer.protocol.wants_read() {
             match peer.stream.read(buffer) {
                 Ok(0) => peer.protocol.received_eof(),
-                Ok(read) => peer.protocol.receive(&buffer[..read]),
+                Ok(read) => peer.protocol.receive(&buffer[..read], Instant::now()),
                 Err(error) if is_not_ready(&error) => {}
                 Err(_) => self.close(number),
             }
@@ -215,7 +215,7 @@ impl Peer {
     fn send(&mut self, poll: &OwnedFd, number: u64) -> io::Result<()> {
         while self.protocol.wants_write() {
             match self.stream.write(self.protocol.to_send()) {
-                Ok(sent) => self.protocol.sent(sent),
+                Ok(sent) => self.protocol.sent(sent, Instant::now()),
                 Err(error) if is_not_ready(&error) => break,
                 Err(error) => return Err(error),
             }
@@ -234,7 +234,7 @@ impl Peer {
 /// Echoes, and says no to all other work: its times would not be known.
 fn answer(request: Request) -> Response {
     let id = request.id;
-    match Service.plan(request) {
+    match Service::new().plan(request, None) {
         Plan::Reply(response) => response,
         _ => Response::error(id, Code::InvalidArgument, "this server only echoes"),
     }

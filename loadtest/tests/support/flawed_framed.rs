@@ -164,7 +164,7 @@ impl Flawed {
             return Response::ok(request.id, Vec::new());
         }
         let computes = matches!(request.work, Some(Work::ComputeRounds(_)));
-        let mut response = match Service.plan(request) {
+        let mut response = match Service::new().plan(request, None) {
             Plan::Reply(response) => response,
             Plan::Wait(duration, response) => {
                 thread::sleep(duration);

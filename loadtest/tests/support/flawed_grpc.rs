@@ -200,7 +200,7 @@ impl Flawed {
     async fn answer(&self, request: Request) -> Response {
         let id = request.id;
         let computes = matches!(request.work, Some(Work::ComputeRounds(_)));
-        let mut response = match Service.plan(request) {
+        let mut response = match Service::new().plan(request, None) {
             Plan::Reply(response) => response,
             Plan::Wait(duration, response) => {
                 tokio::time::sleep(duration).await;

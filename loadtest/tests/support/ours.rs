@@ -26,7 +26,7 @@ pub(crate) fn start(model: Model) -> Ours {
     let (shutdown, stats) = (Shutdown::new(), Stats::new());
     let thread = std::thread::spawn({
         let (shutdown, stats) = (shutdown.clone(), stats.clone());
-        move || (model.serve)(listener, Service, &config, &shutdown, &stats)
+        move || (model.serve)(listener, Service::new(), &config, &shutdown, &stats)
     });
     Ours { target, stats, shutdown, thread: Some(thread) }
 }

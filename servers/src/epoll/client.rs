@@ -59,7 +59,7 @@ impl Client {
     pub(super) fn new(socket: TcpStream, open: Open, desk: &Desk) -> Self {
         Self {
             socket,
-            connection: Connection::new(desk.context.limits),
+            connection: Connection::new(desk.context.limits, desk.now),
             readable: false,
             hung_up: false,
             turn_is_coming: false,
@@ -96,6 +96,10 @@ impl Client {
     pub(super) fn complete(&mut self, response: &Response, desk: &mut Desk) {
         self.doing = None;
         self.respond(response, desk);
+    }
+
+    pub(super) fn has_timed_out(&self, desk: &Desk) -> bool {
+        desk.context.has_timed_out(&self.connection, desk.now)
     }
 
     pub(super) fn drain(&mut self) {
@@ -135,7 +139,7 @@ impl Client {
         while self.doing.is_none() {
             match self.connection.next_request() {
                 Ok(None) => return,
-                Ok(Some(request)) => match desk.context.service.plan(request) {
+                Ok(Some(request)) => match desk.context.plan(&self.connection, request) {
                     Plan::Reply(response) => self.respond(&response, desk),
                     plan => self.begin(plan, key, desk),
                 },
@@ -180,9 +184,12 @@ impl Client {
         while self.connection.wants_write() {
             desk.tally.writes += 1;
             match self.socket.write(self.connection.to_send()) {
-                Ok(bytes) => self.connection.sent(bytes),
+                Ok(bytes) => self.connection.sent(bytes, desk.now),
                 // The rest goes when an event says that there is room.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.connection.stalled(desk.now);
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -198,7 +205,7 @@ impl Client {
                 self.connection.received_eof();
             }
             Ok(bytes) => {
-                self.connection.receive(&desk.chunk[..bytes]);
+                self.connection.receive(&desk.chunk[..bytes], desk.now);
                 // A short read has emptied the socket: another would only say WouldBlock. Unless
                 // the end of input stands behind these bytes: no further event will tell.
                 self.readable = bytes == desk.chunk.len() || self.hung_up;
@@ -214,6 +221,9 @@ impl Client {
 /// What a client needs of its loop while it has its turn.
 pub(super) struct Desk {
     pub(super) context: Context,
+    /// When the loop last woke up: precise enough for whatever counts from a read or a write, and
+    /// cheaper than to ask for each.
+    pub(super) now: Instant,
     /// One read buffer for all clients: only one of them has its turn at a time.
     pub(super) chunk: Box<[u8]>,
     pub(super) timers: BTreeSet<(Instant, ClientKey)>,

@@ -18,7 +18,7 @@ use slotmap::KeyData;
 
 use super::session::{Client, Session};
 use super::{ClientKey, Pool};
-use crate::listener;
+use crate::{listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.
 const EVENTS_PER_WAIT: usize = 1024;
@@ -35,6 +35,8 @@ pub(super) struct Front {
     listener: Option<TcpListener>,
     /// When to accept again, after a pause.
     accept_again_at: Option<Instant>,
+    /// When to look for clients that have been silent for too long.
+    sweep_at: Option<Instant>,
     /// Set by shutdown: when to cut what is left.
     drain_until: Option<Instant>,
     connections_max: usize,
@@ -63,6 +65,7 @@ impl Front {
             queue,
             listener: Some(listener),
             accept_again_at: None,
+            sweep_at: None,
             drain_until: None,
             connections_max: config.connections_max,
             drain_timeout: config.drain_timeout,
@@ -84,6 +87,7 @@ impl Front {
             if self.accept_again_at.is_some_and(|at| at <= Instant::now()) {
                 self.accept();
             }
+            self.sweep();
             self.begin_drain();
             self.pool.context.stats.add(&mut self.tally);
         }
@@ -91,7 +95,8 @@ impl Front {
     }
 
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
-        let due = self.accept_again_at.into_iter().chain(self.drain_until).min();
+        let due = [self.accept_again_at, self.sweep_at, self.drain_until];
+        let due = due.into_iter().flatten().min();
         let patience = due.map(|due| due.saturating_duration_since(Instant::now()));
         let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
         self.tally.waits += 1;
@@ -171,6 +176,28 @@ impl Front {
         session.flush(&client.socket, &mut self.tally)?;
         session.read(&client.socket, &mut self.tally)?;
         Ok(session.can_answer())
+    }
+
+    /// Closes the clients that have been silent for too long, and that no worker has. A look at all
+    /// of them from time to time costs less than a timer for each of their reads.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        if self.sweep_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let is_first = self.sweep_at.is_none();
+        let context = &self.pool.context;
+        self.sweep_at = sweep_interval(&context.timeouts).map(|interval| now + interval);
+        if is_first {
+            return;
+        }
+        let clients: Vec<_> = self.pool.clients().values().map(Arc::clone).collect();
+        for client in clients {
+            let session = client.session();
+            if !session.handed_over && context.has_timed_out(&session.connection, now) {
+                self.pool.remove(&client);
+            }
+        }
     }
 
     fn begin_drain(&mut self) {

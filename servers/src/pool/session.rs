@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use common::stats::{Open, Tally};
 use common::{Connection, Limits, Response};
@@ -33,7 +34,7 @@ pub(super) struct Session {
 
 impl Client {
     pub(super) fn new(key: ClientKey, socket: TcpStream, open: Open, limits: Limits) -> Self {
-        let connection = Connection::new(limits);
+        let connection = Connection::new(limits, Instant::now());
         let session = Session { connection, readable: false, hung_up: false, handed_over: false };
         Self { key, socket, session: Mutex::new(session), _open: open }
     }
@@ -61,7 +62,7 @@ impl Session {
                     self.connection.received_eof();
                 }
                 Ok((bytes, _)) => {
-                    self.connection.receive(bytes);
+                    self.connection.receive(bytes, Instant::now());
                     // A short read has emptied the socket, unless the end stands behind it.
                     self.readable = bytes.len() == READ_CHUNK_BYTES || self.hung_up;
                 }
@@ -82,9 +83,12 @@ impl Session {
         while self.connection.wants_write() {
             tally.writes += 1;
             match socket.write(self.connection.to_send()) {
-                Ok(bytes) => self.connection.sent(bytes),
+                Ok(bytes) => self.connection.sent(bytes, Instant::now()),
                 // The rest goes when an event says that there is room.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.connection.stalled(Instant::now());
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -13,13 +13,17 @@ mod server;
 
 mod binaries;
 mod concurrency;
+mod deadlines;
 mod drain;
 mod fairness;
 mod faults;
 mod framing;
 mod grpc;
+mod grpc_faults;
 mod idle;
 mod overload;
+mod panics;
 mod pipelining;
 mod python_client;
+mod timeouts;
 mod work;

@@ -31,6 +31,16 @@ impl Variant {
 
     /// A server for a test with that many connections at a time.
     pub(crate) fn start_for(self, connections: usize, adjust: impl FnOnce(&mut Config)) -> Server {
+        self.start_with(Service::new(), connections, adjust)
+    }
+
+    /// The same with a service that may be at fault.
+    pub(crate) fn start_with(
+        self,
+        service: Service,
+        connections: usize,
+        adjust: impl FnOnce(&mut Config),
+    ) -> Server {
         let mut config = self.config(connections);
         // Long enough for what a test leaves behind, short enough for one that fails.
         config.drain_timeout = Duration::from_secs(2);
@@ -41,7 +51,7 @@ impl Variant {
         let (end, ended) = crossbeam_channel::bounded(1);
         let (its_shutdown, its_stats) = (shutdown.clone(), stats.clone());
         thread::spawn(move || {
-            let served = (self.model.serve)(listener, Service, &config, &its_shutdown, &its_stats);
+            let served = (self.model.serve)(listener, service, &config, &its_shutdown, &its_stats);
             let _ = end.send(served);
         });
         Server { address, stats, shutdown, ended: Some(ended) }
@@ -73,6 +83,15 @@ impl Server {
     #[track_caller]
     pub(crate) fn has_in_progress(&self, count: u64) {
         eventually("requests in progress", count, || self.stats.snapshot().in_progress);
+    }
+}
+
+impl Server {
+    /// Waits until so many at the least do.
+    #[track_caller]
+    pub(crate) fn has_in_progress_at_least(&self, count: u64) {
+        let enough = || self.stats.snapshot().in_progress >= count;
+        eventually("enough requests in progress", true, enough);
     }
 }
 

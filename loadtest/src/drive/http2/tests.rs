@@ -86,7 +86,7 @@ impl Client {
     fn exchange(&self, index: u64) -> (Vec<u8>, Vec<u8>) {
         let (template, mut request) = (self.templates.of(0), Vec::new());
         template.write(template.id(index), &mut request);
-        let plan = Service.plan(Request::decode(&request[5..]).unwrap());
+        let plan = Service::new().plan(Request::decode(&request[5..]).unwrap(), None);
         let Plan::Reply(response) = plan else { panic!("not an echo") };
         (request, message(&response))
     }

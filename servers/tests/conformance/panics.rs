@@ -1,0 +1,38 @@
+//! A handler that panics: its own request is told so, and nobody and nothing else feels it.
+
+use std::time::Duration;
+
+use common::{Code, Service};
+
+use crate::client::{block, compute, echo, wait};
+use crate::server::eventually;
+
+const CURSED: u64 = 13;
+
+fn cursed_service() -> Service {
+    Service::with_fault(|id| assert_ne!(id, CURSED, "a test's panic, on purpose"))
+}
+
+for_every_model!(a_panic_is_one_requests_and_no_more, |model| {
+    let server = model.start_with(cursed_service(), 3, |_| ());
+    let (mut client, mut bystander) = (server.connect(), server.connect());
+    let moment = Duration::from_millis(1);
+    // More often than there are workers: none may be lost.
+    for round in 0..5 {
+        let works =
+            [echo(CURSED, b""), wait(CURSED, moment), compute(CURSED, 1), block(CURSED, moment)];
+        for request in works {
+            client.send(&[echo(round, b"before"), request, echo(round, b"after")]);
+            client.receive_ok(round);
+            client.receive_error(CURSED, Code::Internal);
+            client.receive_ok(round);
+            bystander.echoes(round, b"beside it");
+        }
+    }
+    eventually("in progress", 0, || server.stats.snapshot().in_progress);
+    // A reply may arrive before it is counted.
+    eventually("(open, failed)", (2, 20), || {
+        let now = server.stats.snapshot();
+        (now.open, now.failed)
+    });
+});
