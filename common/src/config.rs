@@ -14,6 +14,10 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Connections that are served at a time; one more is refused.
     pub connections_max: usize,
+    /// Requests that are carried out at a time, or, in the pool, that wait for a worker.
+    pub in_flight_max: usize,
+    /// What becomes of one more.
+    pub overload: Overload,
     /// The largest message taken from a peer.
     pub frame_bytes_max: usize,
     /// How long a peer may let the server wait.
@@ -40,6 +44,8 @@ impl Default for Config {
         Self {
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             connections_max: CONNECTIONS_MAX_DEFAULT,
+            in_flight_max: CONNECTIONS_MAX_DEFAULT,
+            overload: Overload::default(),
             frame_bytes_max: FRAME_BYTES_MAX_DEFAULT,
             timeouts: TIMEOUTS_DEFAULT,
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
@@ -63,6 +69,16 @@ pub const TIMEOUTS_DEFAULT: Timeouts = Timeouts {
     read: Some(Duration::from_secs(30)),
     write: Some(Duration::from_secs(30)),
 };
+
+/// What becomes of a request that comes while too many are in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Overload {
+    /// It waits for its turn, and its connection is not read meanwhile: the peer is slowed down.
+    #[default]
+    Wait,
+    /// It is answered at once with `RESOURCE_EXHAUSTED`: the peer is told, and may go elsewhere.
+    Reject,
+}
 
 /// What the pool's front hands to a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

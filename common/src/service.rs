@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::{Block, Compute, Fault, guarded};
+use crate::job::{Block, Compute, Fault, expired, guarded};
 use crate::message::{Code, Request, Response, Work};
 
 /// The longest `wait_us`: a minute.
@@ -21,12 +21,47 @@ pub const COMPUTE_ROUNDS_MAX: u64 = 1_000_000;
 pub enum Plan {
     /// Nothing: here is the reply.
     Reply(Response),
-    /// Time to pass, and no thread meanwhile; then this reply.
-    Wait(Duration, Response),
+    /// Time to pass, and no thread meanwhile; then the reply.
+    Wait {
+        /// How long.
+        duration: Duration,
+        /// When nobody waits for it any more, unless it has begun.
+        deadline: Option<Instant>,
+        /// What to say then.
+        response: Response,
+    },
     /// A core.
     Compute(Compute),
     /// A thread that may sleep in a system call.
     Block(Block),
+}
+
+impl Plan {
+    /// The request that it is for.
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Reply(response) | Self::Wait { response, .. } => response.id,
+            Self::Compute(job) => job.id,
+            Self::Block(job) => job.id,
+        }
+    }
+
+    /// What is left to do for a request that had to wait for its turn until `now`. (Jobs look at
+    /// the clock themselves, when they are run.)
+    #[must_use]
+    pub fn begun_at(self, now: Instant) -> Self {
+        match self {
+            Self::Wait { deadline: Some(deadline), response, .. } if now >= deadline => {
+                Self::Reply(expired(response.id))
+            }
+            plan => plan,
+        }
+    }
+}
+
+/// The response to request `id` where too many are in flight, and it is not to wait.
+pub fn overloaded(id: u64) -> Response {
+    Response::error(id, Code::ResourceExhausted, "too many requests in flight; try later")
 }
 
 /// The service of the contract.
@@ -58,7 +93,8 @@ impl Service {
             Some(Work::WaitUs(us)) => match within(id, "wait_us", us, 0..=WAIT_US_MAX) {
                 Ok(()) => match guarded(id, deadline, fault, || Response::ok(id, Vec::new())) {
                     response if response.code == Code::Ok as u32 => {
-                        Plan::Wait(Duration::from_micros(us), response)
+                        let duration = Duration::from_micros(us);
+                        Plan::Wait { duration, deadline, response }
                     }
                     refusal => Plan::Reply(refusal),
                 },
@@ -123,7 +159,11 @@ mod tests {
         assert_eq!(plan(Some(Work::Echo(vec![1]))), Plan::Reply(Response::ok(7, vec![1])));
         assert_eq!(
             plan(Some(Work::WaitUs(WAIT_US_MAX))),
-            Plan::Wait(Duration::from_mins(1), Response::ok(7, vec![]))
+            Plan::Wait {
+                duration: Duration::from_mins(1),
+                deadline: None,
+                response: Response::ok(7, vec![])
+            }
         );
         assert_eq!(
             plan(Some(Work::ComputeRounds(1_000_000))),
@@ -152,7 +192,7 @@ mod tests {
     /// What comes of the work, without the time it takes.
     fn answer(plan: Plan) -> Response {
         match plan {
-            Plan::Reply(response) | Plan::Wait(_, response) => response,
+            Plan::Reply(response) | Plan::Wait { response, .. } => response,
             Plan::Compute(job) => job.run(),
             Plan::Block(job) => job.run(),
         }
@@ -166,6 +206,23 @@ mod tests {
             let late = answer(Service::new().plan(request.clone(), Some(past)));
             assert_eq!((late.id, late.code), (7, Code::DeadlineExceeded as u32), "{request:?}");
             assert_eq!(answer(Service::new().plan(request, Some(later))).code, 0);
+        }
+    }
+
+    #[test]
+    fn what_waits_for_its_turn_for_too_long_is_not_begun() {
+        let began = Instant::now();
+        let deadline = began + Duration::from_secs(1);
+        for work in all_kinds() {
+            let is_job = !matches!(work, Work::WaitUs(_) | Work::Echo(_));
+            let request = Request { id: 7, timeout_ms: 1_000, work: Some(work) };
+            let plan = |at| Service::new().plan(request.clone(), Some(deadline)).begun_at(at);
+            assert_eq!(plan(began), Service::new().plan(request.clone(), Some(deadline)));
+            // A job finds out where it is run; a reply was ready before it had to wait.
+            let late = answer(plan(deadline)).code;
+            let expected =
+                if is_job || matches!(request.work, Some(Work::Echo(_))) { 0 } else { 4 };
+            assert_eq!(late, expected, "{request:?}");
         }
     }
 

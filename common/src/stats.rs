@@ -27,6 +27,8 @@ struct Counters {
     waits: AtomicU64,
     in_progress: AtomicU64,
     in_progress_peak: AtomicU64,
+    queued: AtomicU64,
+    rejected: AtomicU64,
     idle_timeouts: AtomicU64,
     read_timeouts: AtomicU64,
     write_timeouts: AtomicU64,
@@ -55,6 +57,12 @@ pub struct Snapshot {
     pub in_progress: u64,
     /// The most of them at any time.
     pub in_progress_peak: u64,
+    /// Requests now waiting for their turn: for a place among those in flight, or for a worker.
+    #[serde(default)]
+    pub queued: u64,
+    /// Requests that were answered with a refusal, because too many were in flight.
+    #[serde(default)]
+    pub rejected: u64,
     /// Connections that were closed because no request came.
     #[serde(default)]
     pub idle_timeouts: u64,
@@ -132,6 +140,17 @@ impl Stats {
         InProgress(self.clone())
     }
 
+    /// Counts a request as waiting for its turn until the guard is dropped.
+    pub fn queue(&self) -> Queued {
+        self.counters.queued.fetch_add(1, Relaxed);
+        Queued(self.clone())
+    }
+
+    /// Counts a request that was refused, because too many were in flight.
+    pub fn rejected(&self) {
+        self.counters.rejected.fetch_add(1, Relaxed);
+    }
+
     /// Counts a connection that is closed because its peer took too long.
     pub fn timed_out(&self, timeout: Timeout) {
         let counter = match timeout {
@@ -156,6 +175,8 @@ impl Stats {
             waits: counters.waits.load(Relaxed),
             in_progress: counters.in_progress.load(Relaxed),
             in_progress_peak: counters.in_progress_peak.load(Relaxed),
+            queued: counters.queued.load(Relaxed),
+            rejected: counters.rejected.load(Relaxed),
             idle_timeouts: counters.idle_timeouts.load(Relaxed),
             read_timeouts: counters.read_timeouts.load(Relaxed),
             write_timeouts: counters.write_timeouts.load(Relaxed),
@@ -170,6 +191,16 @@ pub struct Open(Stats);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.counters.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A request that waits for its turn, while it lives.
+#[derive(Debug)]
+pub struct Queued(Stats);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.counters.queued.fetch_sub(1, Relaxed);
     }
 }
 

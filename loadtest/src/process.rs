@@ -253,6 +253,8 @@ mod tests {
             waits: 0,
             in_progress: 0,
             in_progress_peak: 0,
+            queued: 0,
+            rejected: 0,
             idle_timeouts: 0,
             read_timeouts: 0,
             write_timeouts: 0,

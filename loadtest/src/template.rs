@@ -216,7 +216,7 @@ mod tests {
     /// What a right server would answer to the bytes of a request.
     fn answer(request: &[u8]) -> Response {
         match Service::new().plan(Request::decode(request).unwrap(), None) {
-            Plan::Reply(response) | Plan::Wait(_, response) => response,
+            Plan::Reply(response) | Plan::Wait { response, .. } => response,
             Plan::Compute(job) => job.run(),
             Plan::Block(job) => job.run(),
         }

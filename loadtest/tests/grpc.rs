@@ -106,7 +106,7 @@ async fn answer(
 async fn plan(request: Request) -> Response {
     match Service::new().plan(request, None) {
         Plan::Reply(response) => response,
-        Plan::Wait(duration, response) => {
+        Plan::Wait { duration, response, .. } => {
             tokio::time::sleep(duration).await;
             response
         }

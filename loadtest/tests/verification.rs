@@ -62,7 +62,7 @@ fn converse(mut stream: TcpStream, lie: Lie) {
 fn answer(request: Request) -> Response {
     match Service::new().plan(request, None) {
         Plan::Reply(response) => response,
-        Plan::Wait(duration, response) => {
+        Plan::Wait { duration, response, .. } => {
             std::thread::sleep(duration);
             response
         }

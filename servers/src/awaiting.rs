@@ -4,13 +4,16 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use common::config::Offload;
+use common::config::{Offload, Overload};
 use common::job::{Block, Compute};
-use common::stats::Tally;
+use common::service::overloaded;
+use common::stats::{InProgress, Tally};
 use common::{Code, Config, Plan, Response, Stats};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::{runtime, time};
+use tokio::runtime::{self, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time;
 
 use crate::{BLOCKED_THREADS_MAX, Context, compute_threads};
 
@@ -18,76 +21,87 @@ use crate::{BLOCKED_THREADS_MAX, Context, compute_threads};
 #[derive(Clone, Debug)]
 pub(crate) struct Player {
     pub(crate) context: Context,
-    /// None where the knob says to hold up the runtime instead.
-    others: Option<Others>,
-}
-
-/// The threads that work for the tasks. Both have queues without a bound of their own, and a job
-/// there outlives a client that went away: a permit goes with each.
-#[derive(Clone, Debug)]
-struct Others {
-    cores: Arc<rayon::ThreadPool>,
-    compute_permits: Arc<Semaphore>,
-    block_permits: Arc<Semaphore>,
+    /// The places for requests in flight: a semaphore, at which a task waits by awaiting.
+    places: Arc<Semaphore>,
+    overload: Overload,
+    /// The threads that compute for the tasks; none where the knob says to hold up the runtime
+    /// instead.
+    cores: Option<Arc<rayon::ThreadPool>>,
 }
 
 impl Player {
     pub(crate) fn new(context: Context, config: &Config) -> io::Result<Self> {
-        let permits = || Arc::new(Semaphore::new(config.connections_max));
-        let others = match config.offload {
-            Offload::On => Some(Others {
-                cores: Arc::new(compute_threads()?),
-                compute_permits: permits(),
-                block_permits: permits(),
-            }),
+        let cores = match config.offload {
+            Offload::On => Some(Arc::new(compute_threads()?)),
             Offload::Off => None,
         };
-        Ok(Self { context, others })
+        let places = Arc::new(Semaphore::new(config.in_flight_max.min(Semaphore::MAX_PERMITS)));
+        Ok(Self { context, places, overload: config.overload, cores })
     }
 
     pub(crate) async fn carry_out(&self, plan: Plan) -> Response {
-        let _in_progress = self.context.stats.begin();
-        match (plan, &self.others) {
+        let Some(place) = self.place().await else { return overloaded(plan.id()) };
+        let id = plan.id();
+        match (plan.begun_at(Instant::now()), &self.cores) {
             (Plan::Reply(response), _) => response,
-            (Plan::Wait(duration, response), _) => {
+            (Plan::Wait { duration, response, .. }, _) => {
                 time::sleep(duration).await;
                 response
             }
-            (Plan::Compute(job), Some(others)) => {
-                let id = job.id;
-                others.compute(job).await.unwrap_or_else(|| lost(id))
+            (Plan::Compute(job), Some(cores)) => {
+                compute(cores, job, place).await.unwrap_or_else(|| lost(id))
             }
-            (Plan::Block(job), Some(others)) => {
-                let id = job.id;
-                others.block(job).await.unwrap_or_else(|| lost(id))
-            }
+            (Plan::Block(job), Some(_)) => block(job, place).await.unwrap_or_else(|| lost(id)),
             (Plan::Compute(job), None) => job.run(),
             (Plan::Block(job), None) => job.run(),
         }
     }
+
+    /// A place, as soon as one is free; nothing where none is, and nobody is to wait for it.
+    async fn place(&self) -> Option<Place> {
+        let stats = &self.context.stats;
+        let permit = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) if self.overload == Overload::Reject => {
+                stats.rejected();
+                return None;
+            }
+            Err(_) => {
+                let _queued = stats.queue();
+                Arc::clone(&self.places).acquire_owned().await.ok()?
+            }
+        };
+        Some(Place { _in_progress: stats.begin(), _permit: permit })
+    }
 }
 
-impl Others {
-    async fn compute(&self, job: Compute) -> Option<Response> {
-        let permit = Arc::clone(&self.compute_permits).acquire_owned().await.ok()?;
-        let (done, result) = oneshot::channel();
-        self.cores.spawn(move || {
-            // Nobody listens where the client has gone.
-            let _ = done.send(job.run());
-            drop(permit);
-        });
-        result.await.ok()
-    }
+/// One request's place among those in flight, while it lives.
+struct Place {
+    _in_progress: InProgress,
+    _permit: OwnedSemaphorePermit,
+}
 
-    async fn block(&self, job: Block) -> Option<Response> {
-        let permit = Arc::clone(&self.block_permits).acquire_owned().await.ok()?;
-        let run = move || {
-            let response = job.run();
-            drop(permit);
-            response
-        };
-        tokio::task::spawn_blocking(run).await.ok()
-    }
+/// The queue of these threads has no bound of its own, and a job there outlives a client that went
+/// away: its place goes with it.
+async fn compute(cores: &rayon::ThreadPool, job: Compute, place: Place) -> Option<Response> {
+    let (done, result) = oneshot::channel();
+    cores.spawn(move || {
+        let response = job.run();
+        drop(place);
+        // Nobody listens where the client has gone.
+        let _ = done.send(response);
+    });
+    result.await.ok()
+}
+
+/// As with [`compute`].
+async fn block(job: Block, place: Place) -> Option<Response> {
+    let run = move || {
+        let response = job.run();
+        drop(place);
+        response
+    };
+    tokio::task::spawn_blocking(run).await.ok()
 }
 
 fn lost(id: u64) -> Response {
@@ -107,20 +121,23 @@ pub(crate) fn name_threads(
     }
 }
 
-/// Runs `server` to its end on a runtime of its own, and leaves behind what does not end.
-pub(crate) fn run(
-    builder: &mut runtime::Builder,
-    server: impl Future<Output = io::Result<()>>,
-    stats: &Stats,
-) -> io::Result<()> {
+/// A runtime that counts its waits.
+pub(crate) fn build(builder: &mut runtime::Builder, stats: &Stats) -> io::Result<Runtime> {
     let stats = stats.clone();
-    let runtime = builder
+    builder
         .enable_io()
         .enable_time()
         .max_blocking_threads(BLOCKED_THREADS_MAX)
         // A worker parks in epoll_wait, or behind the one that does.
         .on_thread_park(move || stats.add(&mut Tally { waits: 1, ..Tally::default() }))
-        .build()?;
+        .build()
+}
+
+/// Runs `server` to its end, and leaves behind what does not end.
+pub(crate) fn run(
+    runtime: Runtime,
+    server: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
     let ended = runtime.block_on(server);
     runtime.shutdown_background();
     ended

@@ -1,41 +1,46 @@
 //! What the threads model and the pool share: a conversation in which every step blocks its
 //! thread, and the way to end such conversations from outside.
 
-use std::collections::HashMap;
+mod conversations;
+mod places;
+
 use std::io::{self, Write};
 use std::net::{self, TcpListener, TcpStream};
-use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::connection::Timeout;
+use common::service::overloaded;
 use common::stats::{Open, Tally};
 use common::{Config, Connection, Plan, Response, Shutdown, Stats};
 use rustix::io::Errno;
 
+pub(crate) use self::conversations::{Conversation, Conversations};
+use self::places::Places;
 use crate::{Context, READ_CHUNK_BYTES, listener};
 
 /// Serves one connection from the first byte to the last, on this thread.
-pub(crate) fn converse(stream: &TcpStream, context: &Context) -> io::Result<()> {
-    let mut connection = Connection::new(context.limits, Instant::now());
+pub(crate) fn converse(stream: &TcpStream, player: &Player) -> io::Result<()> {
+    let mut connection = Connection::new(player.context.limits, Instant::now());
     let mut tally = Tally::default();
-    let ended = take_turns(stream, &mut connection, context, &mut tally);
-    context.stats.add(&mut tally);
+    let ended = take_turns(stream, &mut connection, player, &mut tally);
+    player.context.stats.add(&mut tally);
     ended
 }
 
 fn take_turns(
     stream: &TcpStream,
     connection: &mut Connection,
-    context: &Context,
+    player: &Player,
     tally: &mut Tally,
 ) -> io::Result<()> {
+    let context = &player.context;
     // Uninitialised, so that only the pages that bytes reach become memory; and not on the stack,
     // whose pages a function touches one by one when its frame is as large as this.
     let mut chunk = Box::new_uninit_slice(READ_CHUNK_BYTES);
     let mut patience = Patience::new(stream, context)?;
     loop {
-        answer(stream, connection, context, tally)?;
+        answer(stream, connection, player, tally)?;
         flush(stream, connection, context, tally)?;
         context.stats.add(tally);
         if context.shutdown.is_triggered() {
@@ -101,9 +106,10 @@ impl<'a> Patience<'a> {
 fn answer(
     stream: &TcpStream,
     connection: &mut Connection,
-    context: &Context,
+    player: &Player,
     tally: &mut Tally,
 ) -> io::Result<()> {
+    let context = &player.context;
     loop {
         let response = match connection.next_request() {
             Ok(None) => return Ok(()),
@@ -112,7 +118,7 @@ fn answer(
                 plan => {
                     flush(stream, connection, context, tally)?;
                     context.stats.add(tally);
-                    carry_out(plan, &context.stats)
+                    player.carry_out(plan)
                 }
             },
             Err(error) => {
@@ -126,12 +132,33 @@ fn answer(
     }
 }
 
+/// Carries plans out in the way of a thread, as many at a time as there are places.
+#[derive(Clone, Debug)]
+pub(crate) struct Player {
+    context: Context,
+    places: Arc<Places>,
+}
+
+impl Player {
+    pub(crate) fn new(context: Context, config: &Config) -> Self {
+        Self { context, places: Arc::new(Places::new(config)) }
+    }
+
+    fn carry_out(&self, plan: Plan) -> Response {
+        let stats = &self.context.stats;
+        match self.places.take(stats) {
+            Some(_place) => carry_out(plan.begun_at(Instant::now()), stats),
+            None => overloaded(plan.id()),
+        }
+    }
+}
+
 /// Carries a plan out in the way of a thread: by staying in it.
 pub(crate) fn carry_out(plan: Plan, stats: &Stats) -> Response {
     let _in_progress = stats.begin();
     match plan {
         Plan::Reply(response) => response,
-        Plan::Wait(duration, response) => {
+        Plan::Wait { duration, response, .. } => {
             std::thread::sleep(duration);
             response
         }
@@ -192,74 +219,4 @@ pub(crate) fn accept_each(
     }
     drop(listener); // the port is free before the drain begins
     Ok(())
-}
-
-/// The conversations that are going on: a thread that is blocked in a read can only be woken
-/// through its socket.
-#[derive(Debug, Default)]
-pub(crate) struct Conversations {
-    streams: Mutex<Streams>,
-    one_ended: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Streams {
-    by_id: HashMap<u64, (Arc<TcpStream>, Open)>,
-    next_id: u64,
-}
-
-impl Conversations {
-    pub(crate) fn add(self: &Arc<Self>, stream: TcpStream, open: Open) -> Conversation {
-        let stream = Arc::new(stream);
-        let mut streams = self.streams();
-        let id = streams.next_id;
-        streams.next_id += 1;
-        streams.by_id.insert(id, (Arc::clone(&stream), open));
-        Conversation { id, stream, among: Arc::clone(self) }
-    }
-
-    /// Lets each conversation answer what it has read, and cuts what is left after `timeout`.
-    pub(crate) fn drain(&self, timeout: Duration) {
-        let mut streams = self.streams();
-        for (stream, _) in streams.by_id.values() {
-            // A blocked read returns with "end of input"; replies can still be written.
-            let _ = stream.shutdown(net::Shutdown::Read);
-        }
-        streams = self
-            .one_ended
-            .wait_timeout_while(streams, timeout, |streams| !streams.by_id.is_empty())
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
-        for (stream, _) in streams.by_id.values() {
-            let _ = stream.shutdown(net::Shutdown::Both);
-        }
-    }
-
-    fn streams(&self) -> MutexGuard<'_, Streams> {
-        // The map is whole between any two of its operations, whoever panicked.
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One conversation's socket, which its drain can reach while this lives.
-#[derive(Debug)]
-pub(crate) struct Conversation {
-    id: u64,
-    stream: Arc<TcpStream>,
-    among: Arc<Conversations>,
-}
-
-impl Deref for Conversation {
-    type Target = TcpStream;
-
-    fn deref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl Drop for Conversation {
-    fn drop(&mut self) {
-        self.among.streams().by_id.remove(&self.id);
-        self.among.one_ended.notify_one();
-    }
 }

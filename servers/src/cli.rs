@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches};
-use common::config::{CONNECTIONS_MAX_DEFAULT, DRAIN_TIMEOUT_DEFAULT};
+use common::config::{CONNECTIONS_MAX_DEFAULT, DRAIN_TIMEOUT_DEFAULT, Overload};
 use common::frame::FRAME_BYTES_MAX_DEFAULT;
 use common::{Config, Service, Shutdown, Stats, Timeouts};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -51,6 +51,16 @@ pub struct CommonArgs {
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS_MAX_DEFAULT as u64,
           value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     max_connections: u64,
+
+    /// Requests carried out at a time, but for those that take no time (pool: connections that wait
+    /// for a worker; epoll: in equal shares of its loops) [default: as many as --max-connections]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    max_in_flight: Option<u64>,
+
+    /// What becomes of one more: it waits for its turn, or it is told `RESOURCE_EXHAUSTED`
+    #[arg(long, value_enum, default_value_t)]
+    overload: Overload,
 
     /// The largest message taken from a peer, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = FRAME_BYTES_MAX_DEFAULT as u64,
@@ -135,6 +145,8 @@ impl CommonArgs {
         Config {
             workers: self.workers.unwrap_or(Config::default().workers),
             connections_max: to_usize(self.max_connections),
+            in_flight_max: to_usize(self.max_in_flight.unwrap_or(self.max_connections)),
+            overload: self.overload,
             frame_bytes_max: to_usize(self.max_frame),
             timeouts: Timeouts {
                 idle: or_never(self.idle_timeout),

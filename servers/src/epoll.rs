@@ -6,6 +6,7 @@
 //! or a result that comes too late for a client never reaches the next one in its slot.
 
 mod client;
+mod desk;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
@@ -21,7 +22,8 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slotmap::{Key, KeyData, SlotMap};
 
-use self::client::{Client, Completions, Desk, Turn};
+use self::client::{Client, Turn};
+use self::desk::Desk;
 use crate::{Context, READ_CHUNK_BYTES, compute_threads, listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.
@@ -50,12 +52,15 @@ pub fn serve(
 ) -> io::Result<()> {
     let context = Context::new(service, config, shutdown, stats);
     let cores = Arc::new(compute_threads()?);
+    // All of them, before the first accepts: its clients could take the descriptors that the next
+    // would need.
+    let event_loops = listener::shards(listener, config.workers.get())?
+        .into_iter()
+        .map(|listener| EventLoop::new(listener, &context, config, &cores))
+        .collect::<io::Result<Vec<_>>>()?;
     let mut loops = Vec::new();
-    for (index, listener) in
-        listener::shards(listener, config.workers.get())?.into_iter().enumerate()
-    {
-        let event_loop = EventLoop::new(listener, &context, config, &cores)?;
-        let waker = Arc::clone(&event_loop.desk.completions.waker);
+    for (index, event_loop) in event_loops.into_iter().enumerate() {
+        let waker = Arc::clone(&event_loop.desk.waker);
         shutdown.on_trigger(move || drop(waker.wake()));
         let name = format!("epoll-loop-{index}");
         loops.push(thread::Builder::new().name(name).spawn(move || event_loop.run())?);
@@ -96,6 +101,7 @@ impl EventLoop {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (sender, completed) = crossbeam_channel::unbounded();
+        let in_flight_max = config.in_flight_max.div_ceil(config.workers.get());
         Ok(Self {
             poll,
             listener: Some(listener),
@@ -112,9 +118,14 @@ impl EventLoop {
                 now: Instant::now(),
                 chunk: vec![0; READ_CHUNK_BYTES].into(),
                 timers: BTreeSet::new(),
+                jobs_elsewhere: 0,
+                in_flight_max,
+                line: VecDeque::new(),
+                overload: config.overload,
                 offload: config.offload,
                 cores: Arc::clone(cores),
-                completions: Completions { sender, waker },
+                completed: sender,
+                waker,
                 tally: Tally::default(),
             },
         })
@@ -143,6 +154,7 @@ impl EventLoop {
             self.accept();
             self.sweep();
             self.begin_drain();
+            self.advance_line();
             self.desk.context.stats.add(&mut self.desk.tally);
         }
         Ok(())
@@ -150,7 +162,8 @@ impl EventLoop {
 
     /// How long to wait for events: until the next thing that is due without one.
     fn patience(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty() {
+        let line_moves = !self.desk.line.is_empty() && self.desk.has_place();
+        if !self.unfinished.is_empty() || line_moves {
             return Some(Duration::ZERO);
         }
         let timer = self.desk.timers.first().map(|(at, _)| *at);
@@ -191,15 +204,15 @@ impl EventLoop {
     /// The generation in a key makes a second close, or one that comes too late, do nothing.
     fn close(&mut self, key: ClientKey) {
         // Dropping the socket closes it, and that takes it out of the epoll set.
-        let client = self.clients.remove(key);
-        if let Some(until) = client.and_then(|client| client.waits_until()) {
-            self.desk.timers.remove(&(until, key));
+        if let Some(client) = self.clients.remove(key) {
+            client.leave(key, &mut self.desk);
         }
     }
 
     fn take_completions(&mut self) {
         // As many as there are now: what these begin anew is not done in the same round.
         for (key, response) in self.completed.clone().try_iter().take(self.completed.len()) {
+            self.desk.jobs_elsewhere -= 1;
             self.complete(key, &response);
         }
     }
@@ -225,6 +238,21 @@ impl EventLoop {
         if let Some(client) = self.clients.get_mut(key) {
             client.complete(response, &mut self.desk);
             self.give_turn(key);
+        }
+    }
+
+    /// Gives the places that have become free to those that wait for one.
+    fn advance_line(&mut self) {
+        // As many as there are now: whoever comes to stand in line anew waits for the next round.
+        for _ in 0..self.desk.line.len() {
+            if !self.desk.has_place() {
+                return;
+            }
+            let Some(key) = self.desk.line.pop_front() else { return };
+            if let Some(client) = self.clients.get_mut(key) {
+                client.begin_from_line(key, &mut self.desk);
+                self.give_turn(key);
+            }
         }
     }
 

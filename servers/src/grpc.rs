@@ -55,7 +55,8 @@ pub fn serve(
     let mut builder = runtime::Builder::new_multi_thread();
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
-    awaiting::run(&mut builder, listen(listener, player, config.clone()), stats)
+    let runtime = awaiting::build(&mut builder, stats)?;
+    awaiting::run(runtime, listen(listener, player, config.clone()))
 }
 
 async fn listen(listener: net::TcpListener, player: Player, config: Config) -> io::Result<()> {

@@ -14,8 +14,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use common::config::Handoff;
-use common::stats::{Open, Tally};
+use common::config::{Handoff, Overload};
+use common::stats::{Open, Queued, Tally};
 use common::{Config, Plan, Service, Shutdown, Stats};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -24,8 +24,8 @@ use slotmap::{Key, SlotMap};
 
 use self::front::Front;
 use self::session::{Client, Session};
-use crate::Context;
-use crate::blocking::{self, Conversation, Conversations, carry_out, converse};
+use crate::blocking::{self, Conversation, Conversations, Player, carry_out, converse};
+use crate::{Context, listener};
 
 slotmap::new_key_type! {
     /// A slot and its generation: an event that comes too late finds nobody.
@@ -59,7 +59,8 @@ pub fn serve(
         let (pool, handed_over) = (Arc::clone(&pool), handed_over.clone());
         spawn_worker(index, move || {
             let mut tally = Tally::default();
-            for client in handed_over {
+            for Waiting { whoever: client, queued } in handed_over {
+                drop(queued);
                 pool.work_for(&client, &mut tally);
                 drop(client);
                 if pool.context.shutdown.is_triggered() {
@@ -78,12 +79,14 @@ fn serve_whole_connections(
     context: &Context,
     config: &Config,
 ) -> io::Result<()> {
-    let (queue, handed_over): (Sender<Conversation>, Receiver<Conversation>) = queue(config);
+    let (queue, handed_over) = queue::<Conversation>(config);
+    let player = Player::new(context.clone(), config);
     for index in 0..config.workers.get() {
-        let (context, handed_over) = (context.clone(), handed_over.clone());
+        let (player, handed_over) = (player.clone(), handed_over.clone());
         spawn_worker(index, move || {
-            for conversation in handed_over {
-                if let Err(error) = converse(&conversation, &context) {
+            for Waiting { whoever: conversation, queued } in handed_over {
+                drop(queued);
+                if let Err(error) = converse(&conversation, &player) {
                     tracing::debug!("connection: {error}");
                 }
             }
@@ -91,17 +94,32 @@ fn serve_whole_connections(
     }
     let conversations = Arc::new(Conversations::default());
     blocking::accept_each(listener, config, &context.shutdown, &context.stats, |stream, open| {
-        // There is room: the queue is as long as there are connections.
-        let _ = queue.try_send(conversations.add(stream, open));
+        if queue.is_full() {
+            context.stats.rejected();
+            return listener::refuse(&stream);
+        }
+        let waiting =
+            Waiting { whoever: conversations.add(stream, open), queued: context.stats.queue() };
+        // There is room: nobody else puts anything in.
+        let _ = queue.try_send(waiting);
     })?;
     conversations.drain(config.drain_timeout);
     Ok(())
 }
 
-/// The bounded queue. Each connection stands in it once at the most, so it is never full: the
-/// bound that a peer runs into is that of connections, and then its own unanswered requests.
-fn queue<T>(config: &Config) -> (Sender<T>, Receiver<T>) {
-    crossbeam_channel::bounded(config.connections_max)
+/// The bounded queue. Each connection stands in it once at the most: where all may wait, it is as
+/// long as there are connections, and so never full.
+fn queue<T>(config: &Config) -> (Sender<Waiting<T>>, Receiver<Waiting<T>>) {
+    crossbeam_channel::bounded(match config.overload {
+        Overload::Wait => config.connections_max,
+        Overload::Reject => config.in_flight_max,
+    })
+}
+
+/// Who stands in the queue.
+struct Waiting<T> {
+    whoever: T,
+    queued: Queued,
 }
 
 fn spawn_worker(index: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -24,7 +24,7 @@ use tokio::{runtime, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::awaiting::{Player, name_threads, run};
+use crate::awaiting::{self, Player, name_threads};
 use crate::{Context, READ_CHUNK_BYTES, listener};
 
 /// Serves until `shutdown`, then drains.
@@ -44,19 +44,25 @@ pub fn serve(
             let workers = config.workers.get();
             let mut builder = runtime::Builder::new_multi_thread();
             builder.worker_threads(workers).thread_name_fn(name_threads("tasks", workers));
-            run(&mut builder, accept(listener, player, config.clone()), stats)
+            let runtime = awaiting::build(&mut builder, stats)?;
+            awaiting::run(runtime, accept(listener, player, config.clone()))
         }
         Runtime::PerCore => {
+            let name = |core| format!("tasks-core-{core}");
+            // All of them, before the first accepts: its clients could take the descriptors that
+            // the next would need.
+            let runtimes = (0..config.workers.get()).map(|core| {
+                let mut builder = runtime::Builder::new_current_thread();
+                builder.thread_name_fn(name_threads(&name(core), 0));
+                awaiting::build(&mut builder, stats)
+            });
+            let runtimes = runtimes.collect::<io::Result<Vec<_>>>()?;
             let listeners = listener::shards(listener, config.workers.get())?;
             let mut cores = Vec::new();
-            for (index, listener) in listeners.into_iter().enumerate() {
-                let (player, config, stats) = (player.clone(), config.clone(), stats.clone());
-                let name = format!("tasks-core-{index}");
-                cores.push(thread::Builder::new().name(name.clone()).spawn(move || {
-                    let mut builder = runtime::Builder::new_current_thread();
-                    builder.thread_name_fn(name_threads(&name, 0));
-                    run(&mut builder, accept(listener, player, config), &stats)
-                })?);
+            for (core, (runtime, listener)) in runtimes.into_iter().zip(listeners).enumerate() {
+                let server = accept(listener, player.clone(), config.clone());
+                let run = move || awaiting::run(runtime, server);
+                cores.push(thread::Builder::new().name(name(core)).spawn(run)?);
             }
             cores.into_iter().try_for_each(|core| {
                 core.join().map_err(|_| io::Error::other("a runtime's thread panicked"))?

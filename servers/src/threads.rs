@@ -13,7 +13,7 @@ use std::thread;
 use common::{Config, Service, Shutdown, Stats};
 
 use crate::Context;
-use crate::blocking::{self, Conversations};
+use crate::blocking::{self, Conversations, Player};
 
 /// Enough for the deepest call with room to spare. Only touched pages become memory, but the page
 /// tables of untouched ones do too: sixteen of these share one.
@@ -33,16 +33,16 @@ pub fn serve(
     shutdown: &Shutdown,
     stats: &Stats,
 ) -> io::Result<()> {
-    let context = Context::new(service, config, shutdown, stats);
+    let player = Player::new(Context::new(service, config, shutdown, stats), config);
     let conversations = Arc::new(Conversations::default());
     blocking::accept_each(listener, config, shutdown, stats, |stream, open| {
         let conversation = conversations.add(stream, open);
-        let context = context.clone();
+        let player = player.clone();
         let spawned = thread::Builder::new()
             .name("threads-conn".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                if let Err(error) = blocking::converse(&conversation, &context) {
+                if let Err(error) = blocking::converse(&conversation, &player) {
                     tracing::debug!("connection: {error}");
                 }
             });

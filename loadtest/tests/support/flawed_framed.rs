@@ -166,7 +166,7 @@ impl Flawed {
         let computes = matches!(request.work, Some(Work::ComputeRounds(_)));
         let mut response = match Service::new().plan(request, None) {
             Plan::Reply(response) => response,
-            Plan::Wait(duration, response) => {
+            Plan::Wait { duration, response, .. } => {
                 thread::sleep(duration);
                 response
             }

@@ -3,22 +3,19 @@
 //!
 //! No call here blocks. A plan that takes time is begun, and completed by a later event.
 
-use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net;
-use std::sync::Arc;
 use std::time::Instant;
 
-use common::config::Offload;
-use common::stats::{InProgress, Open, Tally};
+use common::config::{Offload, Overload};
+use common::service::overloaded;
+use common::stats::{InProgress, Open, Queued};
 use common::{Connection, Plan, Response};
-use crossbeam_channel::Sender;
-use mio::Waker;
 use mio::event::Event;
 use mio::net::TcpStream;
 
 use super::ClientKey;
-use crate::Context;
+use super::desk::Desk;
 
 /// Reads from one client before the others get their turn.
 const READS_PER_TURN: usize = 4;
@@ -34,16 +31,16 @@ pub(super) struct Client {
     pub(super) turn_is_coming: bool,
     /// The one request of this connection that is in progress.
     doing: Option<Doing>,
-    /// Shared with the job in progress: a peer that resets and comes again does not get more jobs
-    /// queued than there may be connections.
-    open: Arc<Open>,
+    _open: Open,
 }
 
 enum Doing {
+    /// It has not begun: there is no place for it among those in flight.
+    InLine { plan: Plan, _queued: Queued },
     /// A timer will complete it.
     Waiting { until: Instant, response: Response, _in_progress: InProgress },
     /// Another thread will.
-    Elsewhere { _in_progress: InProgress },
+    Elsewhere,
 }
 
 pub(super) enum Turn {
@@ -64,7 +61,7 @@ impl Client {
             hung_up: false,
             turn_is_coming: false,
             doing: None,
-            open: Arc::new(open),
+            _open: open,
         }
     }
 
@@ -78,10 +75,13 @@ impl Client {
         self.hung_up |= event.is_read_closed();
     }
 
-    pub(super) fn waits_until(&self) -> Option<Instant> {
+    /// Takes back what it has left at the desk. A job that is elsewhere will still come back, and
+    /// finds nobody.
+    pub(super) fn leave(self, key: ClientKey, desk: &mut Desk) {
         match self.doing {
-            Some(Doing::Waiting { until, .. }) => Some(until),
-            _ => None,
+            Some(Doing::InLine { .. }) => desk.line.retain(|other| *other != key),
+            Some(Doing::Waiting { until, .. }) => drop(desk.timers.remove(&(until, key))),
+            Some(Doing::Elsewhere) | None => {}
         }
     }
 
@@ -141,7 +141,7 @@ impl Client {
                 Ok(None) => return,
                 Ok(Some(request)) => match desk.context.plan(&self.connection, request) {
                     Plan::Reply(response) => self.respond(&response, desk),
-                    plan => self.begin(plan, key, desk),
+                    plan => self.begin_or_wait(plan, key, desk),
                 },
                 Err(error) => {
                     tracing::debug!("{error}");
@@ -151,24 +151,50 @@ impl Client {
         }
     }
 
+    /// Begins a plan that takes time, or has it wait for a place among those in flight: behind
+    /// those that wait already, or else who pipelines would never let them in.
+    fn begin_or_wait(&mut self, plan: Plan, key: ClientKey, desk: &mut Desk) {
+        if desk.has_place() && desk.line.is_empty() {
+            return self.begin(plan, key, desk);
+        }
+        match desk.overload {
+            Overload::Wait => {
+                desk.line.push_back(key);
+                self.doing = Some(Doing::InLine { plan, _queued: desk.context.stats.queue() });
+            }
+            Overload::Reject => {
+                desk.context.stats.rejected();
+                self.respond(&overloaded(plan.id()), desk);
+            }
+        }
+    }
+
+    /// It was the first in line, and there is a place.
+    pub(super) fn begin_from_line(&mut self, key: ClientKey, desk: &mut Desk) {
+        if let Some(Doing::InLine { plan, .. }) = self.doing.take() {
+            self.begin(plan.begun_at(desk.now), key, desk);
+        }
+    }
+
     /// Carries a plan out in the way of a loop: what takes time is only begun.
     fn begin(&mut self, plan: Plan, key: ClientKey, desk: &mut Desk) {
         let in_progress = desk.context.stats.begin();
-        let (completions, open) = (desk.completions.clone(), Arc::clone(&self.open));
         match (plan, desk.offload) {
             (Plan::Reply(response), _) => self.respond(&response, desk),
-            (Plan::Wait(duration, response), _) => {
+            (Plan::Wait { duration, response, .. }, _) => {
                 let until = Instant::now() + duration;
                 desk.timers.insert((until, key));
                 self.doing = Some(Doing::Waiting { until, response, _in_progress: in_progress });
             }
             (Plan::Compute(job), Offload::On) => {
-                self.doing = Some(Doing::Elsewhere { _in_progress: in_progress });
-                desk.cores.spawn(move || completions.send(key, job.run(), open));
+                let complete = desk.send_elsewhere(key, in_progress);
+                desk.cores.spawn(move || complete(job.run()));
+                self.doing = Some(Doing::Elsewhere);
             }
             (Plan::Block(job), Offload::On) => {
-                self.doing = Some(Doing::Elsewhere { _in_progress: in_progress });
-                ::blocking::unblock(move || completions.send(key, job.run(), open)).detach();
+                let complete = desk.send_elsewhere(key, in_progress);
+                ::blocking::unblock(move || complete(job.run())).detach();
+                self.doing = Some(Doing::Elsewhere);
             }
             (Plan::Compute(job), Offload::Off) => self.respond(&job.run(), desk),
             (Plan::Block(job), Offload::Off) => self.respond(&job.run(), desk),
@@ -215,38 +241,5 @@ impl Client {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-}
-
-/// What a client needs of its loop while it has its turn.
-pub(super) struct Desk {
-    pub(super) context: Context,
-    /// When the loop last woke up: precise enough for whatever counts from a read or a write, and
-    /// cheaper than to ask for each.
-    pub(super) now: Instant,
-    /// One read buffer for all clients: only one of them has its turn at a time.
-    pub(super) chunk: Box<[u8]>,
-    pub(super) timers: BTreeSet<(Instant, ClientKey)>,
-    pub(super) offload: Offload,
-    pub(super) cores: Arc<rayon::ThreadPool>,
-    pub(super) completions: Completions,
-    pub(super) tally: Tally,
-}
-
-/// The way back to the loop for work that was done on another thread. Holds at most one
-/// completion per client.
-#[derive(Clone)]
-pub(super) struct Completions {
-    pub(super) sender: Sender<(ClientKey, Response)>,
-    pub(super) waker: Arc<Waker>,
-}
-
-impl Completions {
-    fn send(&self, key: ClientKey, response: Response, open: Arc<Open>) {
-        drop(open);
-        // Where the loop has ended, nobody waits for this.
-        if self.sender.send((key, response)).is_ok() {
-            let _ = self.waker.wake();
-        }
     }
 }

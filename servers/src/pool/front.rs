@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::Config;
 use common::config::Handoff;
+use common::service::overloaded;
 use common::stats::Tally;
 use crossbeam_channel::Sender;
 use rustix::buffer::spare_capacity;
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 use slotmap::KeyData;
 
 use super::session::{Client, Session};
-use super::{ClientKey, Pool};
+use super::{ClientKey, Pool, Waiting};
 use crate::{listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.
@@ -31,7 +32,7 @@ const WAKE_UP: u64 = u64::MAX - 1;
 
 pub(super) struct Front {
     pool: Arc<Pool>,
-    queue: Sender<Arc<Client>>,
+    queue: Sender<Waiting<Arc<Client>>>,
     listener: Option<TcpListener>,
     /// When to accept again, after a pause.
     accept_again_at: Option<Instant>,
@@ -47,7 +48,7 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(
         pool: Arc<Pool>,
-        queue: Sender<Arc<Client>>,
+        queue: Sender<Waiting<Arc<Client>>>,
         listener: TcpListener,
         config: &Config,
     ) -> io::Result<Self> {
@@ -158,16 +159,46 @@ impl Front {
             _ => self.read_for_worker(client, &mut session),
         };
         match to_worker {
+            Ok(true) if self.queue.is_full() => self.reject(client, session),
             Ok(true) => {
                 session.handed_over = true;
                 drop(session);
-                // There is room: a client stands in the queue once at the most.
-                let _ = self.queue.try_send(Arc::clone(client));
+                let queued = self.pool.context.stats.queue();
+                // There is room: nobody else puts anything in.
+                let _ = self.queue.try_send(Waiting { whoever: Arc::clone(client), queued });
             }
             Ok(false) => self.pool.release(client, &mut session),
             Err(error) => {
                 tracing::debug!("connection: {error}");
                 self.pool.remove(client);
+            }
+        }
+    }
+
+    /// Says no to the requests that have come: for a refusal, no worker is needed.
+    fn reject(&mut self, client: &Client, mut session: MutexGuard<'_, Session>) {
+        match self.answer_no(client, &mut session) {
+            Ok(()) => self.pool.release(client, &mut session),
+            Err(error) => {
+                tracing::debug!("connection: {error}");
+                self.pool.remove(client);
+            }
+        }
+    }
+
+    fn answer_no(&mut self, client: &Client, session: &mut Session) -> io::Result<()> {
+        session.read(&client.socket, &mut self.tally)?;
+        loop {
+            match session.connection.next_request() {
+                Ok(Some(request)) => {
+                    self.pool.context.stats.rejected();
+                    session.respond(&overloaded(request.id), &mut self.tally);
+                }
+                Ok(None) => return session.flush(&client.socket, &mut self.tally),
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    self.tally.failed += 1;
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::server::{PATIENCE, Server, eventually};
 const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs `test` against a server, on a runtime of its own.
-fn with_server(adjust: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&mut Server)) {
+pub(crate) fn with_server(adjust: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&mut Server)) {
     let mut server = GRPC.start_for(64, adjust);
     // A worker of its own drives the connections, so that a test may block.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -31,7 +31,7 @@ fn with_server(adjust: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&mut Ser
     ended.expect("the test takes too long");
 }
 
-async fn connect(server: &Server) -> QuintetClient<Channel> {
+pub(crate) async fn connect(server: &Server) -> QuintetClient<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     QuintetClient::new(endpoint.timeout(PATIENCE).connect().await.unwrap())
 }

@@ -21,6 +21,7 @@ mod framing;
 mod grpc;
 mod grpc_faults;
 mod idle;
+mod in_flight;
 mod overload;
 mod panics;
 mod pipelining;
