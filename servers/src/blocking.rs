@@ -18,7 +18,7 @@ use crate::{Context, READ_CHUNK_BYTES, listener};
 /// Serves one connection from the first byte to the last, on this thread.
 pub(crate) fn converse(stream: &TcpStream, context: &Context) -> io::Result<()> {
     let mut connection = Connection::new(context.limits, Instant::now());
-    let mut tally = Tally::default();
+    let mut tally = context.stats.tally();
     let ended = take_turns(stream, &mut connection, context, &mut tally);
     context.stats.add(&mut tally);
     ended
@@ -160,6 +160,7 @@ fn flush(
             }
         }
     }
+    tally.delivered(connection);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::stats::{Open, Tally};
+use common::stats::Open;
 use common::{Config, Response, Service, Shutdown, Stats};
 use crossbeam_channel::Receiver;
 use mio::net::{TcpListener, TcpStream};
@@ -115,7 +115,7 @@ impl EventLoop {
                 offload: config.offload,
                 cores: Arc::clone(cores),
                 completions: Completions { sender, waker },
-                tally: Tally::default(),
+                tally: context.stats.tally(),
             },
         })
     }

@@ -194,6 +194,7 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+        desk.tally.delivered(&mut self.connection);
         Ok(())
     }
 
