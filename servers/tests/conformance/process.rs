@@ -57,8 +57,9 @@ impl ServerProcess {
         Self::start_command(shell)
     }
 
+    /// The same, of a command that a test has made more of.
     #[track_caller]
-    fn start_command(mut command: Command) -> Self {
+    pub(crate) fn start_command(mut command: Command) -> Self {
         command.arg("--listen=127.0.0.1:0");
         let mut child = command.spawn().unwrap();
         let errors = lines_of(child.stderr.take().unwrap());
@@ -112,6 +113,11 @@ impl ServerProcess {
                 return json.to_owned();
             }
         }
+    }
+
+    /// The next line on standard error; nothing, where none comes within `patience`.
+    pub(crate) fn error_line(&self, patience: Duration) -> Option<String> {
+        self.errors.recv_timeout(patience).ok()
     }
 
     /// How the process ended, once it has.
