@@ -607,6 +607,27 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_is_owed_since_the_read_that_completed_its_request() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        let bytes = framed(&[echo(1, b"slow"), echo(2, b"next")]);
+        connection.receive(&bytes[..3], after(1));
+        connection.receive(&bytes[3..12], after(2));
+        let slow = connection.next_request().unwrap().unwrap();
+        connection.receive(&bytes[12..], after(5)); // the next, while the first is worked on
+        connection.respond(&Response::ok(slow.id, vec![]));
+        assert_eq!(connection.take_delivered(), None, "the kernel does not have it");
+        connection.sent(connection.to_send().len(), after(6));
+        assert_eq!(connection.take_delivered(), Some((1, after(2))));
+        let next = connection.next_request().unwrap().unwrap();
+        connection.respond(&Response::ok(next.id, vec![]));
+        connection.sent(connection.to_send().len(), after(7));
+        assert_eq!(connection.take_delivered(), Some((1, after(5))));
+        assert_eq!(connection.take_delivered(), None);
+    }
+
+    #[test]
     fn a_byte_now_and_then_does_not_extend_a_request() {
         let start = now();
         let after = |seconds| start + Duration::from_secs(seconds);

@@ -382,9 +382,10 @@ mod tests {
 
     #[test]
     fn a_reply_is_delivered_when_its_last_byte_is_sent() {
+        const LONG: std::time::Duration = std::time::Duration::from_millis(20);
         let stats = Stats::with_latency();
-        let mut connection = Connection::new(crate::Limits::default(), Instant::now());
-        let began = Instant::now() - std::time::Duration::from_secs(10);
+        let began = Instant::now();
+        let mut connection = Connection::new(crate::Limits::default(), began);
         let mut bytes = Vec::new();
         for id in 0..3 {
             let work = Some(crate::Work::Echo(vec![]));
@@ -392,11 +393,7 @@ mod tests {
         }
         connection.receive(&bytes, began);
         while let Some(request) = connection.next_request().unwrap() {
-            connection.receive(&[0], Instant::now()); // what comes meanwhile does not matter
             connection.respond(&Response::ok(request.id, vec![]));
-            if request.id == 2 {
-                break;
-            }
         }
         let mut tally = stats.tally();
         for sent in [connection.to_send().len() - 1, 1] {
@@ -404,12 +401,13 @@ mod tests {
             assert_eq!(tally, stats.tally(), "not yet");
             connection.sent(sent, Instant::now());
         }
+        std::thread::sleep(LONG);
         tally.delivered(&mut connection);
         tally.delivered(&mut connection);
         stats.add(&mut tally);
         let latency = stats.latency().unwrap();
         assert_eq!(latency.counts.iter().sum::<u64>(), 3, "each of them once");
-        assert!((30..300).contains(&latency.sum.as_secs()), "{latency:?}");
+        assert!(latency.sum >= 3 * LONG, "{latency:?}");
     }
 
     #[test]

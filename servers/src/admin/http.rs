@@ -25,7 +25,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::listener;
+use crate::listener::{self, ACCEPT_PAUSE};
 
 /// Probes and scrapers at a time: an orchestrator has two or three of each.
 const CLIENTS_MAX: usize = 16;
@@ -56,26 +56,33 @@ pub(super) fn serve(listener: &TcpListener, answer: impl Fn(&Method, &str) -> Pa
         let now = Instant::now();
         clients.retain_mut(|client| now < client.until && client.take_turn().is_pending());
         if accept_again_at.is_none_or(|at| at <= now) {
-            accept_again_at = None;
-            for _ in 0..ACCEPTS_PER_TURN {
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        let Some(mut client) = Client::new(stream, &answer) else { continue };
-                        if client.take_turn().is_pending() {
-                            clients.truncate(CLIENTS_MAX - 1); // the oldest are the last
-                            clients.push_front(client);
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if listener::accept_failed(&error) => {
-                        accept_again_at = Some(now + listener::ACCEPT_PAUSE);
-                        break;
-                    }
-                    Err(_) => {}
-                }
-            }
+            accept_again_at = match accept(listener, &mut clients, &answer) {
+                Err(error) if listener::accept_failed(&error) => Some(now + ACCEPT_PAUSE),
+                _ => None,
+            };
         }
     }
+}
+
+fn accept<'a>(
+    listener: &TcpListener,
+    clients: &mut VecDeque<Client<'a>>,
+    answer: &'a dyn Fn(&Method, &str) -> Page,
+) -> io::Result<()> {
+    for _ in 0..ACCEPTS_PER_TURN {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(mut client) = Client::new(stream, answer) else { continue };
+        // Commonly its request is here, and it is gone before it takes anybody's place.
+        if client.take_turn().is_pending() {
+            clients.truncate(CLIENTS_MAX - 1); // the oldest are the last
+            clients.push_front(client);
+        }
+    }
+    Ok(())
 }
 
 /// Waits until there is something to do, and takes down which clients have it.

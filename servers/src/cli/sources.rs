@@ -63,14 +63,13 @@ pub fn parse<A: CommandFactory + FromArgMatches>(
 }
 
 fn settle(flags: &Command) -> Result<(ArgMatches, FromFile), String> {
-    let mut command =
-        flags.clone().mut_args(|arg| match NO_SETTINGS.contains(&arg.get_id().as_str()) {
-            true if arg.get_id() != "config" => arg,
-            _ => {
-                let variable = variable(&arg);
-                arg.env(variable).hide_env_values(true)
-            }
-        });
+    let mut command = flags.clone().mut_args(|arg| {
+        if arg.get_id() != "config" && NO_SETTINGS.contains(&arg.get_id().as_str()) {
+            return arg;
+        }
+        let variable = variable(&arg);
+        arg.env(variable).hide_env_values(true)
+    });
     let mut matches = command.clone().try_get_matches().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
         _ => blamed(flags, &error),

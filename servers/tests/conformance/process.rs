@@ -108,7 +108,7 @@ impl ServerProcess {
     #[track_caller]
     pub(crate) fn stats_json(&self) -> String {
         loop {
-            let line = self.errors.recv_timeout(PATIENCE).expect("a line of counters");
+            let line = self.error_line(PATIENCE).expect("a line of counters");
             if let Some(json) = line.strip_prefix("stats ") {
                 return json.to_owned();
             }

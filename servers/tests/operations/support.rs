@@ -130,13 +130,11 @@ pub(crate) fn finished(
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(most) {
-        Ok(output) => output.unwrap(),
-        Err(_) => {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            panic!("{command:?} takes longer than {most:?}")
-        }
-    }
+    let Ok(output) = ended.recv_timeout(most) else {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        panic!("{command:?} takes longer than {most:?}")
+    };
+    output.unwrap()
 }
 
 #[track_caller]
