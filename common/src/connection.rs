@@ -86,6 +86,12 @@ pub struct Connection {
     inbound: Buffer,
     outbound: Buffer,
     unanswered: usize,
+    /// Replies that gather for [`take_delivered`](Connection::take_delivered), and when the read
+    /// came that completed the first of their requests.
+    undelivered: u64,
+    undelivered_since: Instant,
+    /// When the read came that completed the request that was last taken.
+    taken_at: Instant,
     /// When bytes last came.
     read_at: Instant,
     /// When bytes last came, or went.
@@ -106,6 +112,9 @@ impl Connection {
             inbound: Buffer::default(),
             outbound: Buffer::default(),
             unanswered: 0,
+            undelivered: 0,
+            undelivered_since: now,
+            taken_at: now,
             read_at: now,
             active_at: now,
             began_at: now,
@@ -164,6 +173,7 @@ impl Connection {
                 // nothing is read.
                 self.began_at = self.read_at;
                 self.unanswered += 1;
+                self.taken_at = self.read_at;
                 Ok(Some(request))
             }
             // Found again once the earlier requests are answered: replies keep their order.
@@ -199,6 +209,10 @@ impl Connection {
     pub fn respond(&mut self, response: &Response) {
         debug_assert!(self.unanswered > 0, "a reply without a request");
         self.unanswered = self.unanswered.saturating_sub(1);
+        if self.undelivered == 0 {
+            self.undelivered_since = self.taken_at;
+        }
+        self.undelivered += 1;
         frame::encode(response, self.outbound.tail());
     }
 
@@ -215,6 +229,13 @@ impl Connection {
         if matches!(self.input, Input::Unwanted { .. }) {
             self.began_at = now; // from now on the peer is waited for, to see the end
         }
+    }
+
+    /// Where all replies are on their way: how many since this was last asked, and since when the
+    /// server has owed the first of them. Only for whoever measures.
+    pub fn take_delivered(&mut self) -> Option<(u64, Instant)> {
+        let delivered = !self.wants_write() && self.undelivered > 0;
+        delivered.then(|| (std::mem::take(&mut self.undelivered), self.undelivered_since))
     }
 
     /// The socket takes no more for the time being.
@@ -583,6 +604,27 @@ mod tests {
         connection.sent(connection.to_send().len(), after(50));
         assert_eq!(times_out(&connection, start), Some((150, Timeout::Idle)));
         assert_eq!(connection.times_out(&Timeouts::default()), None, "without a bound");
+    }
+
+    #[test]
+    fn a_reply_is_owed_since_the_read_that_completed_its_request() {
+        let start = now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut connection = Connection::new(Limits::default(), start);
+        let bytes = framed(&[echo(1, b"slow"), echo(2, b"next")]);
+        connection.receive(&bytes[..3], after(1));
+        connection.receive(&bytes[3..12], after(2));
+        let slow = connection.next_request().unwrap().unwrap();
+        connection.receive(&bytes[12..], after(5)); // the next, while the first is worked on
+        connection.respond(&Response::ok(slow.id, vec![]));
+        assert_eq!(connection.take_delivered(), None, "the kernel does not have it");
+        connection.sent(connection.to_send().len(), after(6));
+        assert_eq!(connection.take_delivered(), Some((1, after(2))));
+        let next = connection.next_request().unwrap().unwrap();
+        connection.respond(&Response::ok(next.id, vec![]));
+        connection.sent(connection.to_send().len(), after(7));
+        assert_eq!(connection.take_delivered(), Some((1, after(5))));
+        assert_eq!(connection.take_delivered(), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod config;
 pub mod connection;
 pub mod frame;
 pub mod job;
+pub mod latency;
 pub mod message;
 pub mod service;
 pub mod shutdown;

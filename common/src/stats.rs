@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
-use crate::connection::Timeout;
+use crate::connection::{Connection, Timeout};
+use crate::latency::{Distribution, Histogram, Latencies};
 use crate::message::{Code, Response};
 
 /// A handle on one server's counters; clones are handles on the same.
@@ -20,22 +22,30 @@ struct Counters {
     accepted: AtomicU64,
     refused: AtomicU64,
     open: AtomicU64,
-    requests: AtomicU64,
-    failed: AtomicU64,
+    answered_ok: AtomicU64,
+    answered_error: [AtomicU64; ERRORS.len()],
+    protocol_errors: AtomicU64,
     reads: AtomicU64,
     writes: AtomicU64,
     waits: AtomicU64,
     in_progress: AtomicU64,
     in_progress_peak: AtomicU64,
     queued: AtomicU64,
+    queued_peak: AtomicU64,
     rejected: AtomicU64,
     idle_timeouts: AtomicU64,
     read_timeouts: AtomicU64,
     write_timeouts: AtomicU64,
+    /// None where nobody asked for it: then no clock is read for it either.
+    latency: Option<Histogram>,
 }
 
+/// What a request that fails is answered with; whatever else came is counted as the last.
+pub const ERRORS: [Code; 4] =
+    [Code::InvalidArgument, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Internal];
+
 /// The counters at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
     /// Connections that were served.
     pub accepted: u64,
@@ -57,12 +67,6 @@ pub struct Snapshot {
     pub in_progress: u64,
     /// The most of them at any time.
     pub in_progress_peak: u64,
-    /// Requests now waiting for their turn: for a place among those in flight, or for a worker.
-    #[serde(default)]
-    pub queued: u64,
-    /// Requests that were answered with a refusal, because too many were in flight.
-    #[serde(default)]
-    pub rejected: u64,
     /// Connections that were closed because no request came.
     #[serde(default)]
     pub idle_timeouts: u64,
@@ -72,11 +76,35 @@ pub struct Snapshot {
     /// ... because replies were not taken.
     #[serde(default)]
     pub write_timeouts: u64,
+    /// Requests that wait for somebody to begin with them.
+    #[serde(default)]
+    pub queued: u64,
+    /// The most of them at any time.
+    #[serde(default)]
+    pub queued_peak: u64,
+    /// Requests that were told to come back later, because too many were there.
+    #[serde(default)]
+    pub rejected: u64,
+    /// Requests that were answered with this code.
+    #[serde(default)]
+    pub invalid_argument: u64,
+    /// ... with this one.
+    #[serde(default)]
+    pub deadline_exceeded: u64,
+    /// ... with this one.
+    #[serde(default)]
+    pub resource_exhausted: u64,
+    /// ... with this one.
+    #[serde(default)]
+    pub internal: u64,
+    /// What came and was no request.
+    #[serde(default)]
+    pub protocol_errors: u64,
 }
 
 /// What one turn of a server did: plain numbers, added to [`Stats`] once a turn, so that cores
 /// do not fight over a counter for each request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// See [`Snapshot::requests`].
     pub requests: u64,
@@ -88,13 +116,42 @@ pub struct Tally {
     pub writes: u64,
     /// See [`Snapshot::waits`].
     pub waits: u64,
+    /// How many of those that failed were answered with which of [`ERRORS`].
+    pub errors: [u64; ERRORS.len()],
+    /// How long they took, where [`Stats::tally`] knows of somebody who asks.
+    pub latencies: Option<Box<Latencies>>,
 }
 
 impl Tally {
     /// Counts a request that was answered by `response`.
     pub fn answered(&mut self, response: &Response) {
         self.requests += 1;
-        self.failed += u64::from(response.code != Code::Ok as u32);
+        if response.code != Code::Ok as u32 {
+            self.failed += 1;
+            let named = ERRORS.iter().position(|code| *code as u32 == response.code);
+            self.errors[named.unwrap_or(ERRORS.len() - 1)] += 1;
+        }
+    }
+
+    /// Takes down how long the replies took that the kernel now has, if anybody wants to know.
+    pub fn delivered(&mut self, connection: &mut Connection) {
+        if let Some(latencies) = &mut self.latencies
+            && let Some((replies, since)) = connection.take_delivered()
+        {
+            latencies.record(replies, since);
+        }
+    }
+
+    /// The time, if anybody wants to know how long things take.
+    pub fn clock(&self) -> Option<Instant> {
+        self.latencies.is_some().then(Instant::now)
+    }
+
+    /// Takes down how long a request took that began at such a time.
+    pub fn took_since(&mut self, began: Option<Instant>) {
+        if let (Some(latencies), Some(began)) = (&mut self.latencies, began) {
+            latencies.record(1, began);
+        }
     }
 }
 
@@ -102,6 +159,18 @@ impl Stats {
     /// Counters at zero.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Counters at zero, and a histogram of latencies: costs a clock read a turn.
+    pub fn with_latency() -> Self {
+        let latency = Some(Histogram::default());
+        Self { counters: Arc::new(Counters { latency, ..Counters::default() }) }
+    }
+
+    /// A tally at zero that takes down what these counters want to know.
+    pub fn tally(&self) -> Tally {
+        let latencies = self.counters.latency.as_ref().map(|_| Box::default());
+        Tally { latencies, ..Tally::default() }
     }
 
     /// Counts a connection as accepted, and as open until the guard is dropped; or, where
@@ -119,36 +188,62 @@ impl Stats {
 
     /// Adds what a turn did, and leaves `tally` at zero.
     pub fn add(&self, tally: &mut Tally) {
-        let Tally { requests, failed, reads, writes, waits } = std::mem::take(tally);
+        if tally.failed > 0 {
+            self.add_errors(tally);
+        }
+        // What is left are those that went well.
         for (counter, by) in [
-            (&self.counters.requests, requests),
-            (&self.counters.failed, failed),
-            (&self.counters.reads, reads),
-            (&self.counters.writes, writes),
-            (&self.counters.waits, waits),
+            (&self.counters.answered_ok, std::mem::take(&mut tally.requests)),
+            (&self.counters.reads, std::mem::take(&mut tally.reads)),
+            (&self.counters.writes, std::mem::take(&mut tally.writes)),
+            (&self.counters.waits, std::mem::take(&mut tally.waits)),
         ] {
             if by > 0 {
                 counter.fetch_add(by, Relaxed);
             }
         }
+        if let (Some(histogram), Some(latencies)) = (&self.counters.latency, &mut tally.latencies) {
+            histogram.add(latencies);
+        }
+    }
+
+    /// Takes the errors out of `tally`.
+    #[cold]
+    fn add_errors(&self, tally: &mut Tally) {
+        let errors = std::mem::take(&mut tally.errors);
+        let answered: u64 = errors.iter().sum();
+        for (counter, by) in self.counters.answered_error.iter().zip(errors) {
+            counter.fetch_add(by, Relaxed);
+        }
+        let protocol_errors = std::mem::take(&mut tally.failed).saturating_sub(answered);
+        self.counters.protocol_errors.fetch_add(protocol_errors, Relaxed);
+        tally.requests = tally.requests.saturating_sub(answered);
     }
 
     /// Counts a request as in progress until the guard is dropped.
     pub fn begin(&self) -> InProgress {
         let now = self.counters.in_progress.fetch_add(1, Relaxed) + 1;
-        self.counters.in_progress_peak.fetch_max(now, Relaxed);
+        raise(&self.counters.in_progress_peak, now);
         InProgress(self.clone())
     }
 
-    /// Counts a request as waiting for its turn until the guard is dropped.
+    /// Counts a request as waiting for somebody to begin with it, until the guard is dropped.
     pub fn queue(&self) -> Queued {
-        self.counters.queued.fetch_add(1, Relaxed);
+        let now = self.counters.queued.fetch_add(1, Relaxed) + 1;
+        raise(&self.counters.queued_peak, now);
         Queued(self.clone())
     }
 
-    /// Counts a request that was refused, because too many were in flight.
+    /// Counts a request that was told to come back later.
     pub fn rejected(&self) {
         self.counters.rejected.fetch_add(1, Relaxed);
+    }
+
+    /// How long requests took, if it was to be taken down: on a framed connection from the read
+    /// that completed a request (of an event loop: from when it woke up for it) until the kernel
+    /// had its reply. Replies that a peer is slow to take count as long as the first of them.
+    pub fn latency(&self) -> Option<Distribution> {
+        self.counters.latency.as_ref().map(Histogram::distribution)
     }
 
     /// Counts a connection that is closed because its peer took too long.
@@ -164,23 +259,41 @@ impl Stats {
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
         let counters = &*self.counters;
+        let now = |counter: &AtomicU64| counter.load(Relaxed);
+        let errors = counters.answered_error.each_ref().map(now);
+        let [invalid_argument, deadline_exceeded, resource_exhausted, internal] = errors;
+        let answered_error: u64 = errors.iter().sum();
+        let protocol_errors = now(&counters.protocol_errors);
         Snapshot {
-            accepted: counters.accepted.load(Relaxed),
-            refused: counters.refused.load(Relaxed),
-            open: counters.open.load(Relaxed),
-            requests: counters.requests.load(Relaxed),
-            failed: counters.failed.load(Relaxed),
-            reads: counters.reads.load(Relaxed),
-            writes: counters.writes.load(Relaxed),
-            waits: counters.waits.load(Relaxed),
-            in_progress: counters.in_progress.load(Relaxed),
-            in_progress_peak: counters.in_progress_peak.load(Relaxed),
-            queued: counters.queued.load(Relaxed),
-            rejected: counters.rejected.load(Relaxed),
-            idle_timeouts: counters.idle_timeouts.load(Relaxed),
-            read_timeouts: counters.read_timeouts.load(Relaxed),
-            write_timeouts: counters.write_timeouts.load(Relaxed),
+            accepted: now(&counters.accepted),
+            refused: now(&counters.refused),
+            open: now(&counters.open),
+            requests: now(&counters.answered_ok) + answered_error,
+            failed: answered_error + protocol_errors,
+            reads: now(&counters.reads),
+            writes: now(&counters.writes),
+            waits: now(&counters.waits),
+            in_progress: now(&counters.in_progress),
+            in_progress_peak: now(&counters.in_progress_peak),
+            idle_timeouts: now(&counters.idle_timeouts),
+            read_timeouts: now(&counters.read_timeouts),
+            write_timeouts: now(&counters.write_timeouts),
+            queued: now(&counters.queued),
+            queued_peak: now(&counters.queued_peak),
+            rejected: now(&counters.rejected),
+            invalid_argument,
+            deadline_exceeded,
+            resource_exhausted,
+            internal,
+            protocol_errors,
         }
+    }
+}
+
+/// A maximum is seldom a new one: a look costs less than a write that changes nothing.
+fn raise(peak: &AtomicU64, now: u64) {
+    if peak.load(Relaxed) < now {
+        peak.fetch_max(now, Relaxed);
     }
 }
 
@@ -194,16 +307,6 @@ impl Drop for Open {
     }
 }
 
-/// A request that waits for its turn, while it lives.
-#[derive(Debug)]
-pub struct Queued(Stats);
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.counters.queued.fetch_sub(1, Relaxed);
-    }
-}
-
 /// A request in progress, while it lives.
 #[derive(Debug)]
 pub struct InProgress(Stats);
@@ -211,6 +314,16 @@ pub struct InProgress(Stats);
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.counters.in_progress.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A request that waits, while it lives.
+#[derive(Debug)]
+pub struct Queued(Stats);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.counters.queued.fetch_sub(1, Relaxed);
     }
 }
 
@@ -241,6 +354,79 @@ mod tests {
         stats.add(&mut tally);
         let now = stats.snapshot();
         assert_eq!((now.requests, now.failed, now.reads, now.waits), (2, 1, 5, 0));
+    }
+
+    #[test]
+    fn every_error_has_its_place() {
+        let (stats, mut tally) = (Stats::new(), Tally::default());
+        tally.answered(&Response::ok(1, vec![]));
+        for (times, code) in (1..).zip(ERRORS) {
+            (0..times).for_each(|id| tally.answered(&Response::error(id, code, "no")));
+        }
+        tally.failed += 5; // no requests: nobody answered them as such
+        stats.add(&mut tally);
+        stats.add(&mut tally);
+        let now = stats.snapshot();
+        assert_eq!((now.requests, now.failed, now.protocol_errors), (11, 15, 5));
+        assert_eq!((now.invalid_argument, now.deadline_exceeded), (1, 2));
+        assert_eq!((now.resource_exhausted, now.internal), (3, 4));
+    }
+
+    #[test]
+    fn no_clock_is_read_unless_asked_for() {
+        let (off, on) = (Stats::new(), Stats::with_latency());
+        assert_eq!((off.tally().clock(), off.latency()), (None, None));
+        let mut tally = on.tally();
+        let began = tally.clock();
+        tally.took_since(began);
+        on.add(&mut tally);
+        let count = |stats: &Stats| stats.latency().unwrap().counts.iter().sum::<u64>();
+        assert_eq!(count(&on), 1);
+        on.add(&mut tally);
+        assert!(tally.clock().is_some(), "also in the next turn");
+        assert_eq!(count(&on), 1);
+    }
+
+    #[test]
+    fn a_reply_is_delivered_when_its_last_byte_is_sent() {
+        const LONG: std::time::Duration = std::time::Duration::from_millis(20);
+        let stats = Stats::with_latency();
+        let began = Instant::now();
+        let mut connection = Connection::new(crate::Limits::default(), began);
+        let mut bytes = Vec::new();
+        for id in 0..3 {
+            let work = Some(crate::Work::Echo(vec![]));
+            crate::frame::encode(&crate::Request { id, timeout_ms: 0, work }, &mut bytes);
+        }
+        connection.receive(&bytes, began);
+        while let Some(request) = connection.next_request().unwrap() {
+            connection.respond(&Response::ok(request.id, vec![]));
+        }
+        let mut tally = stats.tally();
+        for sent in [connection.to_send().len() - 1, 1] {
+            tally.delivered(&mut connection);
+            assert_eq!(tally, stats.tally(), "not yet");
+            connection.sent(sent, Instant::now());
+        }
+        std::thread::sleep(LONG);
+        tally.delivered(&mut connection);
+        tally.delivered(&mut connection);
+        stats.add(&mut tally);
+        let latency = stats.latency().unwrap();
+        assert_eq!(latency.counts.iter().sum::<u64>(), 3, "each of them once");
+        assert!(latency.sum >= 3 * LONG, "{latency:?}");
+    }
+
+    #[test]
+    fn a_queue_has_a_length_and_a_peak() {
+        let stats = Stats::new();
+        let two = [stats.queue(), stats.queue()];
+        assert_eq!(stats.snapshot().queued, 2);
+        drop(two);
+        drop(stats.queue());
+        stats.rejected();
+        let now = stats.snapshot();
+        assert_eq!((now.queued, now.queued_peak, now.rejected), (0, 2, 1));
     }
 
     #[test]

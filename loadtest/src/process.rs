@@ -242,23 +242,8 @@ mod tests {
 
     #[test]
     fn what_it_says_at_its_end_is_heard() {
-        let last = Snapshot {
-            accepted: 1,
-            refused: 0,
-            open: 0,
-            requests: 7,
-            failed: 0,
-            reads: 8,
-            writes: 7,
-            waits: 0,
-            in_progress: 0,
-            in_progress_peak: 0,
-            queued: 0,
-            rejected: 0,
-            idle_timeouts: 0,
-            read_timeouts: 0,
-            write_timeouts: 0,
-        };
+        let last =
+            Snapshot { accepted: 1, requests: 7, reads: 8, writes: 7, ..Snapshot::default() };
         let json = serde_json::to_string(&last).unwrap();
         let trap = format!("trap 'echo stats \"$LAST\" >&2; exit 0' TERM; LAST='{json}'");
         let server =

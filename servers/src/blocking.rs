@@ -22,7 +22,7 @@ use crate::{Context, READ_CHUNK_BYTES, listener};
 /// Serves one connection from the first byte to the last, on this thread.
 pub(crate) fn converse(stream: &TcpStream, player: &Player) -> io::Result<()> {
     let mut connection = Connection::new(player.context.limits, Instant::now());
-    let mut tally = Tally::default();
+    let mut tally = player.context.stats.tally();
     let ended = take_turns(stream, &mut connection, player, &mut tally);
     player.context.stats.add(&mut tally);
     ended
@@ -187,6 +187,7 @@ fn flush(
             }
         }
     }
+    tally.delivered(connection);
     Ok(())
 }
 

@@ -1,24 +1,30 @@
-//! What the five binaries share: flags, logs, signals, and one clear line for each thing that can
-//! be wrong.
+//! What the five binaries share: settings, logs, signals, and one clear line for each thing that
+//! can be wrong.
 
-use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+mod drain;
+mod logs;
+mod sources;
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches};
+use clap::Args;
 use common::config::{CONNECTIONS_MAX_DEFAULT, DRAIN_TIMEOUT_DEFAULT, Overload};
 use common::frame::FRAME_BYTES_MAX_DEFAULT;
 use common::{Config, Service, Shutdown, Stats, Timeouts};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use sd_notify::NotifyState;
 use tracing::level_filters::LevelFilter;
 
+use self::drain::{Drain, tell_supervisor, watch_signals};
+use self::logs::LogFormat;
+pub use self::sources::parse;
+use crate::admin::{Admin, Readiness};
 use crate::{Model, listener};
 
 /// More threads than any machine has cores: beyond, it is a slip of the finger.
@@ -43,9 +49,14 @@ pub struct CommonArgs {
     #[arg(long, value_name = "ADDR")]
     listen: SocketAddr,
 
+    /// Where to answer /metrics, /healthz and /readyz over HTTP, in clear; nowhere unless given
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+
     /// Threads that carry the model out [default: one a core]; `threads` has no use for it
-    #[arg(long, value_name = "N", value_parser = workers)]
-    workers: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = workers,
+          default_value_t = Config::default().workers, hide_default_value = true)]
+    workers: NonZeroUsize,
 
     /// Connections served at a time; one more is refused
     #[arg(long, value_name = "N", default_value_t = CONNECTIONS_MAX_DEFAULT as u64,
@@ -84,16 +95,28 @@ pub struct CommonArgs {
           default_value_t = DRAIN_TIMEOUT_DEFAULT.into())]
     drain_timeout: humantime::Duration,
 
+    /// How long SIGTERM or SIGINT lets new clients come after readiness has gone
+    #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "0s")]
+    drain_delay: humantime::Duration,
+
     /// What to log to standard error: off, error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
     log: LevelFilter,
+
+    /// For people, or for programs: one object a line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// A TOML file of settings, named as these flags; environment and flags go before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print the settings as they would be used, and where each is from, and exit
+    #[arg(long)]
+    print_config: bool,
 }
 
-/// A number of threads, as a flag gives it.
-///
-/// # Errors
-/// A sentence, where it is none that a machine could want.
-pub fn workers(text: &str) -> Result<NonZeroUsize, String> {
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
     let workers = text.parse().ok().filter(|workers: &NonZeroUsize| workers.get() <= WORKERS_MAX);
     workers.ok_or_else(|| format!("not a number from 1 to {WORKERS_MAX}"))
 }
@@ -111,39 +134,10 @@ fn or_never(timeout: humantime::Duration) -> Option<Duration> {
     Some(*timeout).filter(|timeout| !timeout.is_zero())
 }
 
-/// Reads the command line of `model`'s binary; `A` flattens [`CommonArgs`]. Leaves the process
-/// where the command line is wrong (one line, exit code 2) or asks for help.
-pub fn parse<A: CommandFactory + FromArgMatches>(
-    model: &Model,
-    connections_max: Option<&'static str>,
-) -> A {
-    let command = A::command()
-        .name(model.name)
-        .mut_arg("listen", |listen| listen.default_value(model.listen).required(false))
-        .mut_arg("max_connections", |arg| match connections_max {
-            Some(default) => arg.default_value(default),
-            None => arg,
-        });
-    let parsed = command.try_get_matches().and_then(|matches| A::from_arg_matches(&matches));
-    parsed.unwrap_or_else(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
-        _ => {
-            eprintln!("{} (see {} --help)", one_line(&error.to_string()), model.name);
-            std::process::exit(EXIT_USAGE.into());
-        }
-    })
-}
-
-/// The first paragraph of clap's message: what is wrong, and what would be right.
-fn one_line(message: &str) -> String {
-    let paragraph = message.lines().map(str::trim).take_while(|line| !line.is_empty());
-    paragraph.collect::<Vec<_>>().join(" ")
-}
-
 impl CommonArgs {
     fn config(&self) -> Config {
         Config {
-            workers: self.workers.unwrap_or(Config::default().workers),
+            workers: self.workers,
             connections_max: to_usize(self.max_connections),
             in_flight_max: to_usize(self.max_in_flight.unwrap_or(self.max_connections)),
             overload: self.overload,
@@ -165,14 +159,10 @@ fn to_usize(bounded: u64) -> usize {
 
 /// Runs one server from its flags to its exit code; `adjust` puts the model's own knobs in.
 pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_max_level(args.log)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    logs::init(args.log, args.log_format);
     let mut config = args.config();
     adjust(&mut config);
-    match run(model, args.listen, &config) {
+    match run(model, args, &config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -181,18 +171,32 @@ pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) 
     }
 }
 
-fn run(model: &Model, address: SocketAddr, config: &Config) -> anyhow::Result<()> {
-    let listener = listener::bind(address).with_context(|| {
-        format!("cannot listen on {address}: free the port, or give another by --listen")
-    })?;
+fn run(model: &Model, args: &CommonArgs, config: &Config) -> anyhow::Result<()> {
+    let listener = listen(args.listen, "--listen")?;
+    let admin = args.admin.map(|address| listen(address, "--admin")).transpose()?;
     raise_descriptor_limit(config.connections_max as u64);
-    let (shutdown, stats) = (Shutdown::new(), Stats::new());
-    watch_signals(&shutdown, &stats)?;
-    println!("{} listening on {}", model.name, listener.local_addr()?);
+    let shutdown = Shutdown::new();
+    let stats = if admin.is_some() { Stats::with_latency() } else { Stats::new() };
+    let ready = Readiness::ready();
+    let delay = *args.drain_delay;
+    watch_signals(Drain { ready: ready.clone(), delay, shutdown: shutdown.clone() }, &stats)?;
+    if let Some(admin) = admin {
+        tracing::info!(address = %admin.local_addr()?, "admin");
+        Admin::new(model.name, &stats, &ready).start(admin)?;
+    }
+    let listening = format!("listening on {}", listener.local_addr()?);
+    println!("{} {listening}", model.name);
     io::stdout().flush()?;
+    tell_supervisor(&[NotifyState::Ready, NotifyState::Status(&listening)]);
     let served = (model.serve)(listener, Service::new(), config, &shutdown, &stats);
     print_stats(&stats);
     served.with_context(|| format!("{} stopped serving", model.name))
+}
+
+fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    listener::bind(address).with_context(|| {
+        format!("cannot listen on {address}: free the port, or give another by {flag}")
+    })
 }
 
 /// Takes what the hard limit gives, and says so where it is less than the connections need.
@@ -204,37 +208,18 @@ fn raise_descriptor_limit(connections_max: u64) {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
         if raised < needed {
             tracing::warn!(
-                "only {raised} open files are allowed, --max-connections needs {needed}: \
+                allowed = raised,
+                needed,
+                "--max-connections needs more open files than are allowed: \
                  raise the limit (ulimit -n) or lower the flag"
             );
         }
     }
 }
 
-/// SIGINT and SIGTERM drain, and the second of them ends the process at once; SIGUSR1 prints the
-/// counters.
-fn watch_signals(shutdown: &Shutdown, stats: &Stats) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-    let (shutdown, stats) = (shutdown.clone(), stats.clone());
-    let watch = move || {
-        for signal in signals.forever() {
-            if signal == SIGUSR1 {
-                print_stats(&stats);
-            } else if shutdown.is_triggered() {
-                eprintln!("second signal: exiting at once");
-                std::process::exit(128 + signal);
-            } else {
-                tracing::info!("draining");
-                shutdown.trigger();
-            }
-        }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
-}
-
 fn print_stats(stats: &Stats) {
     match serde_json::to_string(&stats.snapshot()) {
         Ok(json) => eprintln!("stats {json}"),
-        Err(error) => tracing::error!("counters: {error}"),
+        Err(error) => tracing::error!(%error, "counters"),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::stats::{Open, Tally};
+use common::stats::Open;
 use common::{Config, Response, Service, Shutdown, Stats};
 use crossbeam_channel::Receiver;
 use mio::net::{TcpListener, TcpStream};
@@ -126,7 +126,7 @@ impl EventLoop {
                 cores: Arc::clone(cores),
                 completed: sender,
                 waker,
-                tally: Tally::default(),
+                tally: context.stats.tally(),
             },
         })
     }

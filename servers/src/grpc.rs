@@ -12,7 +12,6 @@ use std::net;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use common::stats::Tally;
 use common::{Code, Config, Request, Response, Service, Shutdown, Stats};
 use tokio::net::TcpListener;
 use tokio::{runtime, sync::mpsc, time};
@@ -178,6 +177,8 @@ fn answer_as_the_contract_says<B>(mut response: http::Response<B>) -> http::Resp
 
 impl Player {
     async fn play(&self, request: Request) -> Response {
+        let mut tally = self.context.stats.tally();
+        let began = tally.clock();
         // tonic gives no sign of when the last byte came; a task begins right after it.
         let patience = Duration::from_millis(request.timeout_ms.into());
         let deadline = (request.timeout_ms > 0).then(|| Instant::now() + patience);
@@ -185,8 +186,8 @@ impl Player {
             common::Plan::Reply(response) => response,
             plan => self.carry_out(plan).await,
         };
-        let mut tally = Tally::default();
         tally.answered(&response);
+        tally.took_since(began);
         self.context.stats.add(&mut tally);
         response
     }

@@ -5,6 +5,7 @@
 //! the shape of the weakest. What two of them share without hiding the model stands in
 //! [`blocking`] (for threads and pool) and in [`awaiting`] (for tasks and grpc).
 
+pub mod admin;
 pub mod awaiting;
 pub mod blocking;
 pub mod cli;
@@ -12,6 +13,7 @@ pub mod epoll;
 pub mod grpc;
 pub mod listener;
 pub mod pool;
+mod seldom;
 pub mod tasks;
 pub mod threads;
 

@@ -10,6 +10,8 @@ use common::{Code, Response, frame};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::seldom::Seldom;
+
 /// Linux's own bound (`net.core.somaxconn`): connections that come at once, before the accept
 /// loop gets to them.
 const BACKLOG: i32 = 4096;
@@ -78,15 +80,18 @@ pub fn refuse(socket: impl AsFd) {
     let _ = rustix::net::recv(&socket, &mut unwanted, RecvFlags::DONTWAIT);
 }
 
-/// Says once per pause that accepting failed, and whether to pause.
+/// Says from time to time that accepting failed, and always whether to pause.
 pub fn accept_failed(error: &io::Error) -> bool {
+    static EXHAUSTED: Seldom = Seldom::new();
     if is_exhausted(error) {
-        tracing::warn!("cannot accept: {error}; trying again in {ACCEPT_PAUSE:?}");
+        if let Some(left_out) = EXHAUSTED.say() {
+            tracing::warn!(%error, left_out, "cannot accept; trying again in {ACCEPT_PAUSE:?}");
+        }
         return true;
     }
     // The peer gave up before it was accepted, or a signal came: nothing to pause for.
     if !matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) {
-        tracing::debug!("accept: {error}");
+        tracing::debug!(%error, "accept");
     }
     false
 }

@@ -58,7 +58,7 @@ pub fn serve(
     for index in 0..config.workers.get() {
         let (pool, handed_over) = (Arc::clone(&pool), handed_over.clone());
         spawn_worker(index, move || {
-            let mut tally = Tally::default();
+            let mut tally = pool.context.stats.tally();
             for Waiting { whoever: client, queued } in handed_over {
                 drop(queued);
                 pool.work_for(&client, &mut tally);

@@ -119,7 +119,7 @@ async fn converse(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut connection = Connection::new(player.context.limits, Instant::now());
-    let mut tally = Tally::default();
+    let mut tally = player.context.stats.tally();
     let mut watchdog = pin!(time::sleep(Duration::MAX));
     loop {
         answer(&mut stream, &mut connection, player, &mut tally).await?;
@@ -197,6 +197,7 @@ async fn flush(
         };
         connection.sent(bytes?, Instant::now());
     }
+    tally.delivered(connection);
     Ok(())
 }
 

@@ -14,6 +14,9 @@ use common::{Config, Service, Shutdown, Stats};
 
 use crate::Context;
 use crate::blocking::{self, Conversations, Player};
+use crate::seldom::Seldom;
+
+static NO_THREAD: Seldom = Seldom::new();
 
 /// Enough for the deepest call with room to spare. Only touched pages become memory, but the page
 /// tables of untouched ones do too: sixteen of these share one.
@@ -48,7 +51,9 @@ pub fn serve(
             });
         if let Err(error) = spawned {
             // The connection went with the closure, and so is closed.
-            tracing::warn!("no thread for a connection: {error}; lower --max-connections");
+            if let Some(left_out) = NO_THREAD.say() {
+                tracing::warn!(%error, left_out, "no thread: lower --max-connections");
+            }
         }
     })?;
     conversations.drain(config.drain_timeout);

@@ -19,6 +19,6 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args: Args = cli::parse(&servers::GRPC, None);
+    let args: Args = cli::parse(&servers::GRPC, |flags| flags);
     cli::main(&servers::GRPC, &args.common, |config| config.offload = args.offload)
 }

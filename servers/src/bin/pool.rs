@@ -19,6 +19,6 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args: Args = cli::parse(&servers::POOL, None);
+    let args: Args = cli::parse(&servers::POOL, |flags| flags);
     cli::main(&servers::POOL, &args.common, |config| config.handoff = args.handoff)
 }

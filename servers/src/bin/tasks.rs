@@ -23,7 +23,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args: Args = cli::parse(&servers::TASKS, None);
+    let args: Args = cli::parse(&servers::TASKS, |flags| flags);
     cli::main(&servers::TASKS, &args.common, |config| {
         config.runtime = args.runtime;
         config.offload = args.offload;

@@ -14,6 +14,9 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args: Args = cli::parse(&servers::THREADS, Some(servers::threads::CONNECTIONS_MAX_DEFAULT));
+    let args: Args = cli::parse(&servers::THREADS, |flags| {
+        let default = servers::threads::CONNECTIONS_MAX_DEFAULT;
+        flags.mut_arg("max_connections", |max| max.default_value(default))
+    });
     cli::main(&servers::THREADS, &args.common, |_| ())
 }

@@ -220,6 +220,7 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+        desk.tally.delivered(&mut self.connection);
         Ok(())
     }
 

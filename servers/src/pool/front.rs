@@ -62,6 +62,7 @@ impl Front {
             move || pool.wake_front()
         });
         Ok(Self {
+            tally: pool.context.stats.tally(),
             pool,
             queue,
             listener: Some(listener),
@@ -70,7 +71,6 @@ impl Front {
             drain_until: None,
             connections_max: config.connections_max,
             drain_timeout: config.drain_timeout,
-            tally: Tally::default(),
         })
     }
 

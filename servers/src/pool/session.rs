@@ -92,6 +92,7 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
+        tally.delivered(&mut self.connection);
         Ok(())
     }
 }

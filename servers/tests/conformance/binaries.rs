@@ -147,7 +147,11 @@ fn what_cannot_be_is_refused_in_one_line() {
             ("--drain-timeout", "5 parsecs"),
             ("--drain-timeout", "-1s"),
             ("--drain-timeout", "9999y"),
+            ("--drain-delay", "9999y"),
+            ("--admin", "nowhere"),
             ("--log", "lo=ud=er"),
+            ("--log-format", "xml"),
+            ("--config", "/nonexistent"),
         ] {
             let flag_and_value = format!("{flag}={value}");
             let message = fails(model, &[&flag_and_value]);
@@ -155,15 +159,15 @@ fn what_cannot_be_is_refused_in_one_line() {
             assert!(named, "{flag_and_value}: {message}");
         }
     }
-    for (model, flag) in [
-        (POOL, "--handoff=hot-potato"),
-        (TASKS, "--runtime=async-std"),
-        (EPOLL, "--loops=0"),
-        (EPOLL, "--loops=1000000"),
-        (EPOLL, "--offload=maybe"),
-    ] {
+    for (model, flag) in
+        [(POOL, "--handoff=hot-potato"), (TASKS, "--runtime=async-std"), (EPOLL, "--offload=maybe")]
+    {
         let message = fails(model, &[flag]);
         assert!(message.contains(flag.split('=').next().unwrap()), "{message}");
+    }
+    // Another name for the same flag, which is what the message names.
+    for loops in ["--loops=0", "--loops=1000000"] {
+        assert!(fails(EPOLL, &[loops]).contains("--workers"));
     }
 }
 

@@ -57,8 +57,9 @@ impl ServerProcess {
         Self::start_command(shell)
     }
 
+    /// The same, of a command that a test has made more of.
     #[track_caller]
-    fn start_command(mut command: Command) -> Self {
+    pub(crate) fn start_command(mut command: Command) -> Self {
         command.arg("--listen=127.0.0.1:0");
         let mut child = command.spawn().unwrap();
         let errors = lines_of(child.stderr.take().unwrap());
@@ -107,11 +108,16 @@ impl ServerProcess {
     #[track_caller]
     pub(crate) fn stats_json(&self) -> String {
         loop {
-            let line = self.errors.recv_timeout(PATIENCE).expect("a line of counters");
+            let line = self.error_line(PATIENCE).expect("a line of counters");
             if let Some(json) = line.strip_prefix("stats ") {
                 return json.to_owned();
             }
         }
+    }
+
+    /// The next line on standard error; nothing, where none comes within `patience`.
+    pub(crate) fn error_line(&self, patience: Duration) -> Option<String> {
+        self.errors.recv_timeout(patience).ok()
     }
 
     /// How the process ended, once it has.
