@@ -19,6 +19,9 @@ pub(crate) use self::conversations::{Conversation, Conversations};
 use self::places::Places;
 use crate::{Context, READ_CHUNK_BYTES, listener};
 
+/// The least that the kernel is told: zero would mean no bound at all.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
 /// Serves one connection from the first byte to the last, on this thread.
 pub(crate) fn converse(stream: &TcpStream, player: &Player) -> io::Result<()> {
     let mut connection = Connection::new(player.context.limits, Instant::now());
@@ -61,7 +64,8 @@ fn take_turns(
                 Err(Errno::AGAIN) if context.has_timed_out(connection, Instant::now()) => {
                     return Ok(());
                 }
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::AGAIN) => patience.is_early = true,
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -73,24 +77,26 @@ fn take_turns(
 struct Patience<'a> {
     stream: &'a TcpStream,
     context: &'a Context,
+    /// What it was told is the idle timeout.
     is_idle: bool,
+    /// The last read came back before its time: the kernel counts in ticks, from the last one on.
+    is_early: bool,
 }
 
 impl<'a> Patience<'a> {
     fn new(stream: &'a TcpStream, context: &'a Context) -> io::Result<Self> {
         stream.set_read_timeout(context.timeouts.idle)?;
-        stream.set_write_timeout(context.timeouts.write)?;
-        Ok(Self { stream, context, is_idle: true })
+        stream.set_write_timeout(context.timeouts.write.map(between_looks))?;
+        Ok(Self { stream, context, is_idle: true, is_early: false })
     }
 
     /// For the next read.
     fn adjust(&mut self, connection: &Connection) -> io::Result<()> {
         match connection.times_out(&self.context.timeouts) {
-            Some((at, Timeout::Read)) => {
-                self.is_idle = false;
-                // Zero would mean no bound at all.
+            Some((at, timeout)) if timeout == Timeout::Read || self.is_early => {
+                (self.is_idle, self.is_early) = (false, false);
                 let rest = at.saturating_duration_since(Instant::now());
-                self.stream.set_read_timeout(Some(rest.max(Duration::from_millis(1))))
+                self.stream.set_read_timeout(Some(rest.max(TIMEOUT_MIN)))
             }
             _ if self.is_idle => Ok(()),
             _ => {
@@ -99,6 +105,12 @@ impl<'a> Patience<'a> {
             }
         }
     }
+}
+
+/// How long one call may block in a write. It comes back with what was taken, but not with when: so
+/// it does several times, before all of the timeout has passed without a byte.
+fn between_looks(timeout: Duration) -> Duration {
+    (timeout / 8).max(TIMEOUT_MIN)
 }
 
 /// Answers the requests that have arrived whole. Replies gather until none is left, or until one
@@ -178,13 +190,17 @@ fn flush(
         match stream.write(connection.to_send()) {
             Ok(bytes) => connection.sent(bytes, Instant::now()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                // Of a socket that blocks, this is what its write timeout says.
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    context.timed_out(Timeout::Write);
+            // Of a socket that blocks, this is what its timeout says.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let now = Instant::now();
+                let since =
+                    context.timeouts.write.and_then(|all| now.checked_sub(between_looks(all)));
+                connection.stalled(since.unwrap_or(now));
+                if context.has_timed_out(connection, now) {
+                    return Err(error);
                 }
-                return Err(error);
             }
+            Err(error) => return Err(error),
         }
     }
     tally.delivered(connection);
