@@ -4,7 +4,7 @@ use common::frame::{self, FrameError, PREFIX_BYTES};
 
 use self::messages::TestAllTypesProto3;
 
-#[allow(dead_code, unreachable_pub, clippy::pedantic)] // generated, and not all of it used
+#[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)] // generated, and not all of it used
 mod messages {
     include!(concat!(env!("OUT_DIR"), "/protobuf_test_messages.proto3.rs"));
 }

@@ -11,7 +11,7 @@ use self::suite::conformance_request::Payload;
 use self::suite::conformance_response::Result as Outcome;
 use self::suite::{ConformanceRequest, ConformanceResponse, FailureSet, WireFormat};
 
-#[allow(dead_code, unreachable_pub, clippy::pedantic)] // generated, and not all of it used
+#[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)] // generated, and not all of it used
 mod suite {
     include!(concat!(env!("OUT_DIR"), "/conformance.rs"));
 }
