@@ -23,6 +23,8 @@ use rustix::time::Timespec;
 
 use self::connection::Connection;
 use self::framed::Framed;
+#[cfg(fuzzing)]
+pub use self::http2::fuzz;
 use self::http2::Http2;
 use self::wire::{Awaited, Wire};
 use crate::connect::Opener;
