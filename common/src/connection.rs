@@ -249,7 +249,7 @@ impl Connection {
     pub fn times_out(&self, timeouts: &Timeouts) -> Option<(Instant, Timeout)> {
         let (from, patience, timeout) = if self.wants_write() {
             (self.stalled_at?, timeouts.write, Timeout::Write)
-        } else if self.unanswered > 0 || self.input == Input::Open && self.has_request() {
+        } else if self.unanswered > 0 || self.has_request() {
             return None;
         } else if self.inbound.is_empty() && self.input == Input::Open {
             (self.active_at, timeouts.idle, Timeout::Idle)
@@ -267,7 +267,7 @@ impl Connection {
             Input::Open => {
                 !self.has_request() && self.outbound.len() < self.limits.unsent_bytes_max
             }
-            Input::Unwanted { .. } => true,
+            Input::Unwanted { .. } => !self.has_request(),
             Input::Ended => false,
         }
     }

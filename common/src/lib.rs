@@ -22,6 +22,7 @@ pub mod message;
 pub mod service;
 pub mod shutdown;
 pub mod stats;
+mod sync;
 
 pub use config::Config;
 pub use connection::{Connection, Limits, Timeout, Timeouts};

@@ -3,8 +3,10 @@
 //! Each model hangs its own way to wake up on it: shut the sockets down, cancel a token, wake a
 //! loop.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
+
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard};
 
 type WakeUp = Box<dyn FnOnce() + Send>;
 
@@ -55,7 +57,7 @@ impl Shutdown {
         }
     }
 
-    fn wake_ups(&self) -> std::sync::MutexGuard<'_, Vec<WakeUp>> {
+    fn wake_ups(&self) -> MutexGuard<'_, Vec<WakeUp>> {
         // A list of wake-ups is whole between any two of its operations, whoever panicked.
         self.inner.wake_ups.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,13 +3,13 @@
 //! All are relaxed atomics: each is exact, but two of them read while the server works may be
 //! of slightly different moments.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use crate::connection::{Connection, Timeout};
 use crate::latency::{Distribution, Histogram, Latencies};
 use crate::message::{Code, Response};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A handle on one server's counters; clones are handles on the same.
 #[derive(Clone, Debug, Default)]

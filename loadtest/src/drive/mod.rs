@@ -24,6 +24,8 @@ use rustix::time::Timespec;
 use self::connection::Connection;
 use self::framed::Framed;
 use self::http2::Http2;
+#[cfg(fuzzing)]
+pub use self::http2::fuzz;
 use self::wire::{Awaited, Wire};
 use crate::connect::Opener;
 use crate::plan::{Planned, Schedule};

@@ -1,9 +1,11 @@
 //! Shutdown: what was read is answered, who is idle is let go, who does not listen is cut, and
 //! nobody new comes in.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+
+use common::Timeouts;
 
 use crate::client::{block, compute, echo, framed, try_connect, wait};
 use crate::server::{PATIENCE, eventually};
@@ -57,6 +59,24 @@ for_every_model!(pipelined_requests_that_were_read_are_answered, |model| {
         client.receive_ok(id);
     }
     client.receive_eof();
+    drop(client);
+    server.drained();
+});
+
+for_every_model!(requests_behind_a_large_reply_do_not_wait_for_their_client, |model| {
+    let mut server = model.start_for(2, |config| {
+        (config.drain_timeout, config.timeouts) = (NEVER, Timeouts::default());
+    });
+    let client = server.connect();
+    let mut requests = vec![echo(0, &vec![0; 4_000_000])];
+    requests.extend((1..100).map(|id| echo(id, b"read with the first")));
+    client.send(&requests);
+    // Its reply has begun, and is more than sockets hold.
+    client.stream().peek(&mut [0]).expect("a reply begins");
+    server.begin_drain();
+    let mut replies = Vec::new();
+    client.stream().read_to_end(&mut replies).expect("the server ends, and does not wait");
+    assert!(replies.len() > 4_000_000, "{} bytes", replies.len());
     drop(client);
     server.drained();
 });

@@ -6,6 +6,8 @@
 //! right about flow control, settings and header tables by itself.
 
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod head;
 mod hpack;
 mod peer;
