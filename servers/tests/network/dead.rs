@@ -29,7 +29,7 @@ const LARGE_BYTES: usize = 3 * 1024 * 1024;
 /// Flow control that lets all of that through.
 const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// When so much of it stands in the server's socket, the server waits for room.
-const ON_ITS_WAY_BYTES: usize = 32 * 1024;
+const ON_ITS_WAY_BYTES: usize = 4 * 1024;
 /// Beyond the moment at which the path goes dead, within the bystander's patience.
 const LONG: Duration = Duration::from_secs(1);
 

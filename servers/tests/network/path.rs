@@ -33,6 +33,8 @@ const SLOW_QUEUE: &str = "400ms";
 const ANSWERS_QUEUE: &str = "50ms";
 /// Small, so that there are many packets to lose: the least that IPv4 hosts take (RFC 791, 3.1).
 const MTU_BYTES: u32 = 576;
+/// The least, the first and the largest send buffer of the server.
+const SEND_BUFFER_BYTES: &str = "4096 8192 16384";
 const SLICE_BYTES: usize = 3;
 /// Such a slice in a packet: heads of IPv4 and of TCP with timestamps, and the slice.
 const SLICE_PACKET_BYTES: usize = 20 + 32 + SLICE_BYTES;
@@ -118,6 +120,8 @@ impl Network {
         let small = format!("mtu {MTU_BYTES} gso_max_segs 1");
         run_on(None, &words(&format!("ip link set to-far {small}")));
         run_on(None, &words(&format!("ip -n far link set eth0 {small}")));
+        // As little as a socket may keep of what is not acknowledged: a server meets short writes.
+        std::fs::write("/proc/sys/net/ipv4/tcp_wmem", SEND_BUFFER_BYTES).unwrap();
         Self { server: (None, "to-far"), far: (Some("far"), "eth0"), near: "near" }
     }
 
