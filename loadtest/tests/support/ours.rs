@@ -34,11 +34,11 @@ pub(crate) fn start_told(model: Model, told: &Told) -> Ours {
     start_with(model, Config { timeouts, connections_max, ..Config::default() })
 }
 
-fn start_with(model: Model, config: Config) -> Ours {
+fn start_with(model: Model, mut config: Config) -> Ours {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let protocol = if model.name == "grpc" { Protocol::Grpc } else { Protocol::Framed };
     let target = Target { protocol, address: address(&listener) };
-    let config = Config { drain_timeout: Duration::from_millis(100), ..config };
+    config.drain_timeout = Duration::from_millis(100);
     let (shutdown, stats) = (Shutdown::new(), Stats::new());
     let thread = std::thread::spawn({
         let (shutdown, stats) = (shutdown.clone(), stats.clone());
