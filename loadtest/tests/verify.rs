@@ -3,6 +3,8 @@
 #[path = "support/ours.rs"]
 mod ours;
 mod support;
+#[path = "support/told.rs"]
+mod told;
 
 use std::process::Stdio;
 
@@ -11,14 +13,18 @@ use loadtest::verify::{choose, verify};
 use serde_json::Value;
 use servers::{EPOLL, FRAMED, GRPC, Model};
 use support::{Killed, floor, loadtest};
+use told::{LIMITED, TOLD};
 
 fn keeps_the_contract(model: Model) {
-    let server = ours::start(model);
-    let checks = choose(server.target.protocol, &[]).unwrap();
-    let result = verify(server.target, &checks, &Interrupt::default(), |_| ());
-    let failed: Vec<_> = result.checks.iter().filter(|check| !check.passed).collect();
-    assert!(result.passed, "{}: {failed:#?}", model.name);
-    assert_eq!(result.checks.len(), checks.len());
+    let limit = ["max-connections".to_owned()];
+    for (told, only) in [(&TOLD, &[][..]), (&LIMITED, &limit)] {
+        let server = ours::start_told(model, told);
+        let checks = choose(server.target.protocol, told, only).unwrap();
+        let result = verify(server.target, told, &checks, &Interrupt::default(), |_| ());
+        let failed: Vec<_> = result.checks.iter().filter(|check| !check.passed).collect();
+        assert!(result.passed, "{}: {failed:#?}", model.name);
+        assert_eq!(result.checks.len(), checks.len());
+    }
 }
 
 /// One after the other: the checks bound the time of an answer, and machines are small.
@@ -81,6 +87,15 @@ fn names_and_usage() {
     let (_, stderr, code) = verified(&["grpc://127.0.0.1:9", "--only", "sing"]);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("there is no check `sing`"), "{stderr}");
+    let (_, stderr, code) = verified(&["tcp://127.0.0.1:9", "--only", "read-timeout"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("--read-timeout"), "{stderr}");
+    let few = ["tcp://127.0.0.1:9", "--max-connections", "5"];
+    let (_, stderr, code) = verified(&few);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("--only max-connections"), "{stderr}");
+    assert_eq!(verified(&[&few[..], &["--only", "max-connections"]].concat()).2, Some(1));
+    assert_eq!(verified(&["tcp://127.0.0.1:9", "--idle-timeout", "0s"]).2, Some(2));
     assert_eq!(verified(&[]).2, Some(2));
     let (stdout, stderr, code) = verified(&["tcp://127.0.0.1:9", "--only", "order"]);
     assert_eq!(code, Some(1), "{stderr}");

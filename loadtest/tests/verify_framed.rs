@@ -3,16 +3,19 @@
 
 #[path = "support/flawed_framed.rs"]
 mod flawed_framed;
+#[path = "support/told.rs"]
+mod told;
 
 use std::collections::HashSet;
 
 use flawed_framed::{Flaw, serve};
 use loadtest::share::Interrupt;
 use loadtest::target::Protocol;
-use loadtest::verify::{choose, verify};
+use loadtest::verify::{CHECKS, choose, verify};
+use told::{LIMITED, TOLD, for_check};
 
 /// What is wrong, which check says so, and a part of how.
-const FLAWS: [(Flaw, &str, &str); 21] = [
+const FLAWS: [(Flaw, &str, &str); 31] = [
     (Flaw::ShortWrites, "late-reader", "answer "),
     (Flaw::HangsUp, "half-close", "it closed the connection"),
     (Flaw::WholeReads, "byte-by-byte", " of 5: "),
@@ -33,22 +36,35 @@ const FLAWS: [(Flaw, &str, &str); 21] = [
     (Flaw::OneLock, "never-reads", "a bystander was disturbed"),
     (Flaw::StoresAll, "never-reads", "it took 64 MiB"),
     (Flaw::OneAtATime, "silence", "a newcomer"),
+    (Flaw::IgnoresDeadlines, "deadline", ""),
+    (Flaw::ServesTheBusiest, "greedy", "a bystander was disturbed"),
+    (Flaw::NeverCloses, "idle-timeout", "never spoke: it does not close"),
+    (Flaw::ClosesEarly, "idle-timeout", "never spoke: it closed after"),
+    (Flaw::CutsWaiting, "idle-timeout", "waits for its answer: it closed"),
+    (Flaw::EachByteExtends, "read-timeout", "does not close"),
+    (Flaw::WaitsForReaders, "write-timeout", "does not close"),
+    (Flaw::ServesOneMore, "max-connections", "connection 20 + 1: it is served"),
+    (Flaw::RefusesSilently, "max-connections", "connection 20 + 1: "),
+    (Flaw::NeverMakesRoom, "max-connections", "where one has left"),
     (Flaw::StopsAccepting, "open-and-close", "a newcomer"),
 ];
 
 #[test]
 fn without_a_flaw_all_is_kept() {
-    let checks = choose(Protocol::Framed, &[]).unwrap();
-    let result = verify(serve(Flaw::None), &checks, &Interrupt::default(), |_| ());
-    let failed: Vec<_> = result.checks.iter().filter(|check| !check.passed).collect();
-    assert!(result.passed, "{failed:#?}");
+    let limit = ["max-connections".to_owned()];
+    for (flaw, told, only) in [(Flaw::None, &TOLD, &[][..]), (Flaw::Limited, &LIMITED, &limit)] {
+        let checks = choose(Protocol::Framed, told, only).unwrap();
+        let result = verify(serve(flaw), told, &checks, &Interrupt::default(), |_| ());
+        let failed: Vec<_> = result.checks.iter().filter(|check| !check.passed).collect();
+        assert!(result.passed, "{failed:#?}");
+    }
 }
 
 #[test]
 fn each_flaw_is_found_by_its_check() {
     for (flaw, name, how) in FLAWS {
-        let check = choose(Protocol::Framed, &[name.to_owned()]).unwrap();
-        let result = verify(serve(flaw), &check, &Interrupt::default(), |_| ());
+        let check = choose(Protocol::Framed, for_check(name), &[name.to_owned()]).unwrap();
+        let result = verify(serve(flaw), for_check(name), &check, &Interrupt::default(), |_| ());
         assert!(!result.passed, "{flaw:?} passed as {name}");
         assert_eq!(result.checks[0].name, name);
         let detail = &result.checks[0].detail;
@@ -59,7 +75,7 @@ fn each_flaw_is_found_by_its_check() {
 #[test]
 fn every_check_has_a_flaw_that_it_finds() {
     let found: HashSet<_> = FLAWS.iter().map(|(_, name, _)| *name).collect();
-    for check in choose(Protocol::Framed, &[]).unwrap() {
+    for check in CHECKS.iter().filter(|check| check.protocols.contains(&Protocol::Framed)) {
         assert!(found.contains(check.name), "{} was never seen to fail", check.name);
     }
 }

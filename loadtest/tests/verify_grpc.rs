@@ -3,16 +3,19 @@
 
 #[path = "support/flawed_grpc.rs"]
 mod flawed_grpc;
+#[path = "support/told.rs"]
+mod told;
 
 use std::collections::HashSet;
 
 use flawed_grpc::{Flaw, serve};
 use loadtest::share::Interrupt;
 use loadtest::target::Protocol;
-use loadtest::verify::{choose, verify};
+use loadtest::verify::{CHECKS, choose, verify};
+use told::{LIMITED, TOLD, for_check};
 
 /// What is wrong, and which check says so.
-const FLAWS: [(Flaw, &str); 20] = [
+const FLAWS: [(Flaw, &str); 30] = [
     (Flaw::LosesCalls, "many-streams"),
     (Flaw::WrongDigests, "mixed"),
     (Flaw::SwapsAnswers, "stream-order"),
@@ -31,23 +34,36 @@ const FLAWS: [(Flaw, &str); 20] = [
     (Flaw::DiesOfErrors, "reset-in-call"),
     (Flaw::StoresAll, "never-reads"),
     (Flaw::GreetsOneByOne, "silence"),
+    (Flaw::WantsAllAtOnce, "slices"),
+    (Flaw::IgnoresDeadlines, "deadline"),
+    (Flaw::ServesTheBusiest, "greedy"),
+    (Flaw::NeverCloses, "idle-timeout"),
+    (Flaw::ClosesEarly, "idle-timeout"),
+    (Flaw::CutsWaiting, "idle-timeout"),
+    (Flaw::NeverCloses, "read-timeout"),
+    (Flaw::NeverCloses, "write-timeout"),
+    (Flaw::ServesOneMore, "max-connections"),
+    (Flaw::NeverMakesRoom, "max-connections"),
     (Flaw::StopsAccepting, "open-and-close"),
     (Flaw::ClosesOnErrors, "message-too-long"),
 ];
 
 #[test]
 fn without_a_flaw_all_is_kept() {
-    let checks = choose(Protocol::Grpc, &[]).unwrap();
-    let result = verify(serve(Flaw::None), &checks, &Interrupt::default(), |_| ());
-    let failed: Vec<_> = result.checks.iter().filter(|check| !check.passed).collect();
-    assert!(result.passed, "{failed:#?}");
+    let limit = ["max-connections".to_owned()];
+    for (flaw, told, only) in [(Flaw::None, &TOLD, &[][..]), (Flaw::Limited, &LIMITED, &limit)] {
+        let checks = choose(Protocol::Grpc, told, only).unwrap();
+        let result = verify(serve(flaw), told, &checks, &Interrupt::default(), |_| ());
+        let failed: Vec<_> = result.checks.iter().filter(|check| !check.passed).collect();
+        assert!(result.passed, "{failed:#?}");
+    }
 }
 
 #[test]
 fn each_flaw_is_found_by_its_check() {
     for (flaw, name) in FLAWS {
-        let check = choose(Protocol::Grpc, &[name.to_owned()]).unwrap();
-        let result = verify(serve(flaw), &check, &Interrupt::default(), |_| ());
+        let check = choose(Protocol::Grpc, for_check(name), &[name.to_owned()]).unwrap();
+        let result = verify(serve(flaw), for_check(name), &check, &Interrupt::default(), |_| ());
         assert!(!result.passed, "{flaw:?} passed as {name}");
         assert_eq!(result.checks[0].name, name);
         assert!(!result.checks[0].detail.is_empty(), "{flaw:?}");
@@ -57,7 +73,7 @@ fn each_flaw_is_found_by_its_check() {
 #[test]
 fn every_check_has_a_flaw_that_it_finds() {
     let found: HashSet<_> = FLAWS.iter().map(|(_, name)| *name).collect();
-    for check in choose(Protocol::Grpc, &[]).unwrap() {
+    for check in CHECKS.iter().filter(|check| check.protocols.contains(&Protocol::Grpc)) {
         assert!(found.contains(check.name), "{} was never seen to fail", check.name);
     }
 }

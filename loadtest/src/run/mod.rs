@@ -143,6 +143,8 @@ pub fn run_watched(
     Edge::look(config.server_pid)?; // a pid that is none is found before anything is opened
     let count = config.connections.get();
     descriptors::check(count + config.background_idle + config.slow_readers)?;
+    // Before anything is opened: it may take a while, and a server has an idle timeout.
+    let templates = Arc::new(Templates::new(&config.mix, config.seed, config.target.protocol));
     let background = match background(config) {
         Ok(background) => background,
         Err(BackgroundError::Connect(error)) => return Ok(unreachable(config, &error)),
@@ -155,7 +157,7 @@ pub fn run_watched(
     let threads = config.threads.get().min(count);
     let clock = Clock::starting_at(wait_until(config.start_at, interrupt)?);
     let mut before = Edge::look(config.server_pid)?;
-    let crew = Crew::start(config, interrupt, clock, divide(streams, threads))?;
+    let crew = Crew::start(config, interrupt, clock, (divide(streams, threads), &templates))?;
     let mut report = Report::default();
     let (mut left, mut is_warm) = (threads, config.warmup.is_zero());
     while left > 0 {
@@ -209,14 +211,14 @@ impl Crew {
         config: &RunConfig,
         interrupt: &Interrupt,
         clock: Clock,
-        hands: Vec<Vec<TcpStream>>,
+        (hands, templates): (Vec<Vec<TcpStream>>, &Arc<Templates>),
     ) -> io::Result<Self> {
         // Nobody but the threads keeps a sender, so that one that panicked is noticed.
         let (done, reports) = mpsc::channel();
         let mut crew = Self { workers: Vec::new(), live: Vec::new(), reports, release: Vec::new() };
         let threads = hands.len();
         for (number, streams) in hands.into_iter().enumerate() {
-            let share = share(config, clock, interrupt, (number, threads));
+            let share = share(config, clock, interrupt, templates, (number, threads));
             crew.live.push(Arc::clone(&share.live));
             let (released, wait_for_release) = mpsc::channel::<()>();
             crew.release.push(released);
@@ -252,6 +254,7 @@ fn share(
     config: &RunConfig,
     clock: Clock,
     interrupt: &Interrupt,
+    templates: &Arc<Templates>,
     (thread, threads): (usize, usize),
 ) -> Share {
     let RunConfig { target, schedule, stop, warmup, mix, seed, timeout, agent, .. } = config;
@@ -261,7 +264,7 @@ fn share(
     Share {
         target: *target,
         planner: Planner::new(schedule.clone(), *stop, *warmup, (mix, *seed), part),
-        templates: Arc::new(Templates::new(mix, *seed, target.protocol)),
+        templates: Arc::clone(templates),
         clock,
         timeout_ns: nanoseconds(*timeout),
         interrupt: interrupt.clone(),

@@ -28,7 +28,16 @@ pub(super) fn beside<T>(
     scene: &Scene<'_>,
     harm: impl FnOnce() -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let mut talk = talk(scene).map_err(|fault| fault.at("before anything happened"))?;
+    beside_within(STEP_TIMEOUT, scene, harm)
+}
+
+/// The same, where no echo may take longer than `turn`.
+pub(super) fn beside_within<T>(
+    turn: Duration,
+    scene: &Scene<'_>,
+    harm: impl FnOnce() -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut talk = talk(scene, turn).map_err(|fault| fault.at("before anything happened"))?;
     talk(0).map_err(|fault| fault.at("before anything happened"))?;
     let (harmed, said) = (AtomicBool::new(false), AtomicU64::new(0));
     let (done, bystander) = thread::scope(|scope| {
@@ -58,16 +67,16 @@ pub(super) fn beside<T>(
 }
 
 fn newcomer(scene: &Scene<'_>) -> Result<(), Fault> {
-    talk(scene)?(1)
+    talk(scene, STEP_TIMEOUT)?(1)
 }
 
 /// A connection to echo on.
-fn talk<'a>(scene: &Scene<'a>) -> Result<Talk<'a>, Fault> {
+fn talk<'a>(scene: &Scene<'a>, turn: Duration) -> Result<Talk<'a>, Fault> {
     let (address, patience) = (scene.target.address, scene.patience);
     if scene.target.protocol != Protocol::Grpc {
         let mut client = scene.connect()?;
         return Ok(Box::new(move |id| {
-            client.set_patience(patience.at_most(STEP_TIMEOUT));
+            client.set_patience(patience.at_most(turn));
             let payload = id.to_be_bytes();
             client.send(&[echo(id, &payload)])?;
             expect(&client.receive()?, id, 0, &payload)
@@ -81,7 +90,7 @@ fn talk<'a>(scene: &Scene<'a>) -> Result<Talk<'a>, Fault> {
         .unwrap_or_else(|_| Err("it does not begin HTTP/2 in time".to_owned()))?;
     Ok(Box::new(move |id| {
         let payload = id.to_be_bytes();
-        let left = patience.at_most(STEP_TIMEOUT).left();
+        let left = patience.at_most(turn).left();
         let asking = async { tokio::time::timeout(left, grpc.ask(&echo(id, &payload))).await };
         let answer = runtime
             .block_on(asking)

@@ -1,8 +1,12 @@
 //! What a gRPC server answers, also to calls that are wrong.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::job::digest;
 use common::{Code, Response, Work};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::scene::{
     Fault, MALFORMED, Scene, echo, expect, request, with_unknown_fields, works_beyond_limits,
@@ -15,6 +19,13 @@ const LARGE_BYTES: usize = 1 << 20;
 const STREAMED: u64 = 300;
 /// One in so many of them is beyond a limit.
 const WRONG_EACH: u64 = 7;
+
+/// Bytes of a piece, and the time between two.
+const SLICE_BYTES: usize = 3;
+const SLICE_PAUSE: Duration = Duration::from_millis(1);
+/// What waits to be cut.
+const SLICED_AT_ONCE_BYTES: usize = 4096;
+const SLICED: &[u8] = b"three bytes at a time";
 
 const OK: u32 = Code::Ok as u32;
 const INVALID_ARGUMENT: u32 = Code::InvalidArgument as u32;
@@ -103,6 +114,39 @@ pub(super) fn unknown_fields(scene: &Scene<'_>) -> Result<(), Fault> {
             _ => Err(format!("code {} ({})", outcome.code, outcome.text).into()),
         }
     })
+}
+
+/// Whatever it is that comes, it comes in small pieces: preface, settings, heads and messages.
+pub(super) fn slices(scene: &Scene<'_>) -> Result<(), Fault> {
+    scene.block_on(async {
+        let stream = tokio::net::TcpStream::connect(scene.target.address).await?;
+        stream.set_nodelay(true)?;
+        let (ours, theirs) = tokio::io::duplex(SLICED_AT_ONCE_BYTES);
+        let (mut from_server, to_server) = stream.into_split();
+        let (from_client, mut to_client) = tokio::io::split(theirs);
+        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+        tokio::spawn(slice(from_client, to_server));
+        let grpc = Grpc::over_io(ours, scene.target.address).await?;
+        let answer = grpc.ask(&echo(1, SLICED)).await?;
+        expect(&answer, 1, OK, SLICED)?;
+        next(&grpc).await
+    })
+}
+
+/// Sends so little at a time that nothing comes whole, with time to read each piece alone.
+async fn slice(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> std::io::Result<()> {
+    let mut piece = [0; SLICE_BYTES];
+    loop {
+        let read = from.read(&mut piece).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&piece[..read]).await?;
+        tokio::time::sleep(SLICE_PAUSE).await;
+    }
 }
 
 /// A client of another contract.

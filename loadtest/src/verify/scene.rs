@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::{Request, Response, Work};
 
+use super::told::Told;
 use crate::client::Patience;
 use crate::client::framed::Framed;
 use crate::share::Interrupt;
@@ -18,6 +19,7 @@ pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Scene<'a> {
     pub(super) target: Target,
+    pub(super) told: Told,
     pub(super) patience: Patience,
     pub(super) interrupt: &'a Interrupt,
 }

@@ -60,7 +60,9 @@ impl ServerProcess {
     /// The same, of a command that a test has made more of.
     #[track_caller]
     pub(crate) fn start_command(mut command: Command) -> Self {
-        command.arg("--listen=127.0.0.1:0");
+        if !command.get_args().any(|flag| flag.to_string_lossy().starts_with("--listen=")) {
+            command.arg("--listen=127.0.0.1:0");
+        }
         let mut child = command.spawn().unwrap();
         let errors = lines_of(child.stderr.take().unwrap());
         let output = lines_of(child.stdout.take().unwrap());
