@@ -7,7 +7,11 @@
 
 #[macro_use]
 mod models;
+#[path = "../support/client.rs"]
 mod client;
+#[path = "../support/patience.rs"]
+mod patience;
+#[path = "../support/process.rs"]
 mod process;
 mod server;
 

@@ -4,6 +4,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use common::stats::Snapshot;
 use rustix::process::{Pid, Signal, kill_process};
 use servers::Model;
 
-use crate::server::PATIENCE;
+use crate::patience::PATIENCE;
 
 /// Dropping it kills the process.
 pub(crate) struct ServerProcess {
@@ -21,6 +23,8 @@ pub(crate) struct ServerProcess {
     pub(crate) ready_line: String,
     child: Child,
     errors: Receiver<String>,
+    /// Lines on standard error so far, but for counters.
+    logged: Arc<AtomicUsize>,
 }
 
 /// The binary of `model`, about to run with `arguments`.
@@ -57,18 +61,20 @@ impl ServerProcess {
         Self::start_command(shell)
     }
 
+    /// The same of any program that takes `--listen` and says in one line where that is.
     #[track_caller]
-    fn start_command(mut command: Command) -> Self {
+    pub(crate) fn start_command(mut command: Command) -> Self {
         command.arg("--listen=127.0.0.1:0");
         let mut child = command.spawn().unwrap();
-        let errors = lines_of(child.stderr.take().unwrap());
-        let output = lines_of(child.stdout.take().unwrap());
+        let logged = Arc::new(AtomicUsize::new(0));
+        let errors = lines_of(child.stderr.take().unwrap(), Arc::clone(&logged));
+        let output = lines_of(child.stdout.take().unwrap(), Arc::default());
         let ready_line = output.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             let _ = child.kill();
             panic!("{command:?} never said that it listens: {:?}", errors.recv())
         });
         let address = ready_line.rsplit(' ').next().unwrap().parse().expect(&ready_line);
-        Self { address, ready_line, child, errors }
+        Self { address, ready_line, child, errors, logged }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -77,6 +83,11 @@ impl ServerProcess {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// How many lines the server has logged.
+    pub(crate) fn log_lines(&self) -> usize {
+        self.logged.load(Ordering::Relaxed)
     }
 
     /// How many descriptors the process has open.
@@ -135,10 +146,13 @@ impl Drop for ServerProcess {
     }
 }
 
-fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+fn lines_of(pipe: impl Read + Send + 'static, count: Arc<AtomicUsize>) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if !line.starts_with("stats ") {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
             if sender.send(line).is_err() {
                 return;
             }
