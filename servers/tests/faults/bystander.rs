@@ -21,14 +21,14 @@ pub(crate) const PACE: Duration = Duration::from_millis(10);
 
 /// A client of the contract as any program would write it: over gRPC, tonic's.
 pub(crate) enum Caller {
-    Framed(Box<Client>),
-    Grpc(Runtime, QuintetClient<Channel>),
+    Framed(Client),
+    Grpc(Runtime, Box<QuintetClient<Channel>>),
 }
 
 impl Caller {
     pub(crate) fn connect(wire: Wire, address: SocketAddr) -> Result<Self, String> {
         match wire {
-            Wire::Framed => Ok(Self::Framed(Box::new(Client::connect(address)))),
+            Wire::Framed => Ok(Self::Framed(Client::connect(address))),
             Wire::Grpc => {
                 let mut runtime = runtime::Builder::new_multi_thread();
                 // A worker of its own: the connection is looked after between two calls.
@@ -39,7 +39,7 @@ impl Caller {
                 let client = QuintetClient::new(channel)
                     .max_decoding_message_size(usize::MAX)
                     .max_encoding_message_size(usize::MAX);
-                Ok(Self::Grpc(runtime, client))
+                Ok(Self::Grpc(runtime, Box::new(client)))
             }
         }
     }
@@ -100,16 +100,18 @@ impl Bystander {
         let stopped = Arc::clone(&stop);
         let echoes = thread::spawn(move || {
             let (mut latencies, mut id) = (Vec::new(), 0);
-            while !stopped.load(Ordering::Relaxed) {
+            loop {
                 id += 1;
                 let began = Instant::now();
                 if let Err(error) = caller.echo(id) {
                     return (Echoes { latencies }, Some(error));
                 }
                 latencies.push(began.elapsed());
+                if stopped.load(Ordering::Relaxed) {
+                    return (Echoes { latencies }, None);
+                }
                 thread::sleep(pace.saturating_sub(began.elapsed()));
             }
-            (Echoes { latencies }, None)
         });
         Self { stop, echoes }
     }
@@ -122,7 +124,6 @@ impl Bystander {
         if let Some(error) = error {
             panic!("the bystander, after {} echoes: {error}", echoes.latencies.len());
         }
-        assert!(!echoes.latencies.is_empty(), "the bystander never came to its turn");
         echoes
     }
 

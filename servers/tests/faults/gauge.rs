@@ -17,11 +17,7 @@ use crate::process::ServerProcess;
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
 /// Memory of its own that the process has touched, in bytes; pages of files are none of it.
-pub(crate) fn memory_bytes(server: &ServerProcess) -> u64 {
-    memory_of(&process(server.id()))
-}
-
-fn memory_of(process: &Process) -> u64 {
+fn memory_bytes(process: &Process) -> u64 {
     let maps = process.smaps_rollup().expect("it runs").memory_map_rollup;
     maps.0.iter().filter_map(|map| map.extension.map.get("Anonymous")).sum()
 }
@@ -62,15 +58,15 @@ impl Growth {
         /// Short against the time in which a fault fills a buffer.
         const PACE: Duration = Duration::from_millis(5);
         let (process, stop) = (process(server.id()), Arc::new(AtomicBool::new(false)));
-        let before = memory_of(&process);
+        let before = memory_bytes(&process);
         let stopped = Arc::clone(&stop);
         let watch = thread::spawn(move || {
             let mut most = before;
             while !stopped.load(Ordering::Relaxed) {
-                most = most.max(memory_of(&process));
+                most = most.max(memory_bytes(&process));
                 thread::sleep(PACE);
             }
-            most.max(memory_of(&process))
+            most.max(memory_bytes(&process))
         });
         Self { before, stop, watch }
     }

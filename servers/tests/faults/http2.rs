@@ -120,10 +120,23 @@ pub(crate) enum End {
 /// A frame, as far as it matters here.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    Data { stream: u32, payload: Vec<u8> },
-    Window { stream: u32, more: i64 },
-    Settings { is_ack: bool },
-    Ping { is_ack: bool, opaque: [u8; 8] },
+    Data {
+        stream: u32,
+        payload: Vec<u8>,
+    },
+    Window {
+        stream: u32,
+        more: i64,
+    },
+    /// With the window of a new stream, where it says one.
+    Settings {
+        is_ack: bool,
+        window: Option<i64>,
+    },
+    Ping {
+        is_ack: bool,
+        opaque: [u8; 8],
+    },
     End(End),
     Other,
 }
@@ -145,7 +158,14 @@ impl Frame {
             0 => Self::Data { stream, payload },
             1 if flags & END_STREAM != 0 => Self::End(End::Status),
             3 => Self::End(End::Reset),
-            4 => Self::Settings { is_ack: flags & ACK != 0 },
+            4 => {
+                let is_window = |setting: &&[u8]| setting[..2] == INITIAL_WINDOW_SIZE.to_be_bytes();
+                let window = payload.chunks_exact(6).find(is_window);
+                let window = window.map(|setting| {
+                    u32::from_be_bytes(setting[2..].try_into().expect("four bytes")).into()
+                });
+                Self::Settings { is_ack: flags & ACK != 0, window }
+            }
             6 => {
                 let opaque = payload.try_into().expect("eight bytes");
                 Self::Ping { is_ack: flags & ACK != 0, opaque }

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use self::matrix::Cell;
+use self::matrix::{Cell, Row};
 use self::results::Results;
 use self::rows::ROWS;
 
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_iter(arguments);
     arguments.test_threads.get_or_insert(CELLS_AT_ONCE);
     let cells = Cells::default();
-    let mut trials: Vec<_> = trials(is_measured, &cells).collect();
+    let mut trials: Vec<_> = trials(is_measured, arguments.show_output, &cells).collect();
     if !is_measured {
         trials.push(Trial::test("the_page_is_made_of_the_results", the_page_is_up_to_date));
         return libtest_mimic::run(&arguments, trials).exit_code();
@@ -70,17 +70,30 @@ fn main() -> ExitCode {
 }
 
 /// Each cell by its name, `fault::server`.
-fn trials(is_measured: bool, cells: &Cells) -> impl Iterator<Item = Trial> {
-    let each = ROWS.iter().flat_map(|row| row.servers.iter().map(move |model| (row, *model)));
+fn trials(is_measured: bool, shows_figures: bool, cells: &Cells) -> impl Iterator<Item = Trial> {
+    let each = ROWS
+        .iter()
+        .filter(|row| can_be_done(row))
+        .flat_map(|row| row.servers.iter().map(move |model| (row, *model)));
     each.map(move |(row, model)| {
         let cells = Arc::clone(cells);
         Trial::test(format!("{}::{}", row.name, model.name), move || {
             let cell = row.run(model, is_measured);
+            if shows_figures {
+                println!("{}::{}: {}", row.name, model.name, page::cell(&cell));
+            }
             let broken = cell.broken.join("\n");
             cells.lock().expect("no cell panics").push(cell);
             if broken.is_empty() { Ok(()) } else { Err(Failed::from(broken)) }
         })
     })
+}
+
+/// Whether the servers have the flags that a row needs.
+fn can_be_done(row: &Row) -> bool {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_threads")).arg("--help").output();
+    let help = String::from_utf8(help.expect("the binary runs").stdout).expect("help is text");
+    !row.name.starts_with("overload") || help.contains("--overload")
 }
 
 fn the_page_is_up_to_date() -> Result<(), Failed> {

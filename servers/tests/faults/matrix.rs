@@ -157,7 +157,7 @@ impl Row {
         if let Err(panic) = ended {
             broken.push(message_of(panic.as_ref()));
         } else if echoes.latencies.is_empty() {
-            broken.push("there was no bystander".to_owned());
+            broken.push("no bystander was answered".to_owned());
         }
         let bystander_echoes = echoes.latencies.len();
         Cell {

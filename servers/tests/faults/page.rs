@@ -73,7 +73,7 @@ fn matrix(page: &mut String, results: &Results) {
     }
 }
 
-fn cell(cell: &Cell) -> String {
+pub(crate) fn cell(cell: &Cell) -> String {
     let verdict = if cell.broken.is_empty() { "held" } else { "**broken**" };
     let figures = cell.figures.iter().map(|figure| format!("<br>{}", shown(figure)));
     verdict.to_owned() + &figures.collect::<String>()

@@ -12,7 +12,7 @@ use common::{Request, Response};
 use prost::Message;
 use socket2::SockRef;
 
-use crate::http2::{self, Frame};
+use crate::http2::{self, End, Frame};
 use crate::patience::PATIENCE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +70,10 @@ pub(crate) struct Peer {
     messages: Vec<u8>,
     /// gRPC: bytes of DATA that the server still takes on the connection.
     credit: i64,
+    /// gRPC: bytes of DATA that it takes on a new stream.
+    stream_credit: i64,
     /// gRPC: the server has ended the stream, or the connection.
-    ended: Option<http2::End>,
+    ended: Option<End>,
 }
 
 impl Peer {
@@ -82,8 +84,15 @@ impl Peer {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let (bytes, messages) = (Vec::new(), Vec::new());
-        Self { wire, stream, bytes, messages, credit: http2::WINDOW_BYTES, ended: None }
+        Self {
+            wire,
+            stream,
+            bytes: Vec::new(),
+            messages: Vec::new(),
+            credit: http2::WINDOW_BYTES,
+            stream_credit: http2::WINDOW_BYTES,
+            ended: None,
+        }
     }
 
     /// Connects, and may send requests.
@@ -117,16 +126,18 @@ impl Peer {
     /// Over gRPC only.
     pub(crate) fn try_send_large(&mut self, of: u32, request: &Request) -> io::Result<()> {
         let message = self.wire.message(request);
-        let mut window = http2::WINDOW_BYTES;
+        let mut used = 0;
+        let mut more_window = 0;
         for chunk in message.chunks(http2::FRAME_BYTES) {
             let bytes = i64::try_from(chunk.len()).unwrap();
-            while self.credit < bytes || window < bytes {
+            while self.credit < bytes || self.stream_credit + more_window - used < bytes {
                 if let Some((stream, more)) = self.take_frame()? {
-                    window += if stream == of { more } else { 0 };
+                    more_window += if stream == of { more } else { 0 };
                 }
             }
             self.try_send_bytes(&http2::data(of, chunk))?;
-            (self.credit, window) = (self.credit - bytes, window - bytes);
+            self.credit -= bytes;
+            used += bytes;
         }
         Ok(())
     }
@@ -183,14 +194,14 @@ impl Peer {
 
     /// gRPC: how the server ended the stream or the connection, once it has.
     #[track_caller]
-    pub(crate) fn receive_end(&mut self) -> http2::End {
+    pub(crate) fn receive_end(&mut self) -> End {
         loop {
             if let Some(end) = self.ended.take() {
                 return end;
             }
             if let Err(error) = self.take_frame() {
                 assert!(is_end(&error), "neither an end nor a close: {error}");
-                return http2::End::Closed;
+                return End::Closed;
             }
         }
     }
@@ -199,7 +210,7 @@ impl Peer {
     /// says before; how many bytes that was. An error where it is still open after `patience`.
     pub(crate) fn closed_within(&mut self, patience: Duration) -> Result<usize, String> {
         let (give_up_at, mut bytes) = (Instant::now() + patience, 0);
-        let mut chunk = [0; 64 * 1024];
+        let mut chunk = [0; 16 * 1024];
         loop {
             let left = give_up_at.saturating_duration_since(Instant::now());
             self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1)))).unwrap();
@@ -233,10 +244,16 @@ impl Peer {
             Frame::Data { stream: STREAM, payload } => self.messages.extend(payload),
             Frame::Window { stream: 0, more } => self.credit += more,
             Frame::Window { stream, more } => return Ok(Some((stream, more))),
-            Frame::Settings { is_ack: false } => self.send_bytes(&http2::settings_ack()),
-            Frame::Ping { is_ack: false, opaque } => self.send_bytes(&http2::ping(true, opaque)),
-            Frame::End(end) => self.ended = Some(end),
-            Frame::Data { .. } | Frame::Settings { .. } | Frame::Ping { .. } | Frame::Other => {}
+            Frame::Settings { is_ack: false, window } => {
+                self.stream_credit = window.unwrap_or(self.stream_credit);
+                self.try_send_bytes(&http2::settings_ack())?;
+            }
+            Frame::Ping { is_ack: false, opaque } => {
+                self.try_send_bytes(&http2::ping(true, opaque))?;
+            }
+            // Code 0 says only that no new streams are taken.
+            Frame::End(end) if end != End::GoAway(0) => self.ended = Some(end),
+            _ => {}
         }
         Ok(None)
     }

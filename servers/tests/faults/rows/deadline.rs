@@ -59,7 +59,9 @@ fn behind_others_for_the_cores(ground: &Ground, server: &ServerProcess, record: 
     let response = caller.call(late).expect("it is answered");
     assert_eq!(response.code, Code::DeadlineExceeded as u32, "{response:?}");
     record.figure("late work told so after", crate::matrix::ms(began.elapsed()), "ms");
-    before.into_iter().for_each(|thread| thread.join().expect("those before are answered"));
+    for thread in before {
+        thread.join().expect("those before are answered");
+    }
 }
 
 /// How much work keeps a core for about so long: builds differ by a hundred.

@@ -12,8 +12,7 @@ use crate::peer::Peer;
 use crate::process::ServerProcess;
 use crate::rows::silence::fill;
 
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
-/// The timeout, and half a second.
+/// The drain timeout of 500 ms, and as much again.
 const PROMISED: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -75,7 +74,7 @@ fn half_a_frame(ground: &Ground, server: &ServerProcess) -> Peer {
 fn never_reads(ground: &Ground, server: &ServerProcess) -> Peer {
     let peer = ground.connect(server);
     if ground.is_framed() {
-        fill(&peer, &ground.wire.requests(&[echo(1, &[7; 100_000])]));
+        fill(&peer, &ground.wire.requests(&[echo(1, &vec![7; 100_000])]));
     } else {
         fill(&peer, &http2::ping(false, [7; 8]).repeat(1000));
     }

@@ -23,9 +23,10 @@ use crate::process::ServerProcess;
 const PACE: Duration = Duration::from_millis(1);
 
 pub(super) fn greedy_peer(ground: &Ground, record: &mut Record) {
-    let (blocks, block) = match ground.is_measured {
-        true => (6, Duration::from_millis(1500)),
-        false => (1, Duration::from_millis(300)),
+    let (blocks, block) = if ground.is_measured {
+        (6, Duration::from_millis(1500))
+    } else {
+        (1, Duration::from_millis(300))
     };
     let (server, another) = (ground.serve(&[]), ground.serve(&[]));
     let (mut without, mut with) = (Echoes::default(), Echoes::default());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{echo, wait};
 use crate::gauge;
+use crate::http2;
 use crate::matrix::{Ground, Record};
 use crate::patience::eventually;
 use crate::peer::Peer;
@@ -60,8 +61,15 @@ fn in_mid_wait(ground: &Ground, server: &ServerProcess) -> Peer {
 
 /// More than the kernel's buffers hold, and some of it has come.
 fn in_mid_answer(ground: &Ground, server: &ServerProcess) -> Peer {
+    let requests = ground.wire.requests(&[echo(1, &vec![7; 60_000])]);
+    if !ground.is_framed() {
+        let peer = ground.mute(server);
+        peer.send_bytes(&http2::hello_with_window(1000));
+        peer.send_bytes(&[http2::call(1, "Converse"), requests].concat());
+        peer.stream().read_exact(&mut [0; 100]).expect("an answer begins");
+        return peer;
+    }
     let peer = ground.connect(server);
-    let requests = ground.wire.requests(&[echo(1, &[7; 60_000])]);
     peer.stream().set_write_timeout(Some(Duration::from_millis(1))).unwrap();
     for _ in 0..20 {
         let _ = peer.stream().write(&requests);

@@ -104,11 +104,14 @@ const MEMORY_MIB: f64 = 8.0;
 const FRAME_BYTES: usize = 4 * 1024 * 1024 - 64;
 
 pub(super) fn peer_that_never_reads(ground: &Ground, record: &mut Record) {
-    let large = echo(1, &vec![7; FRAME_BYTES]);
-    let small: Vec<_> = (0..1000).map(|id| echo(id, &[7; 10])).collect();
-    deaf_to(ground, record, "large replies", &ground.wire.requests(&[large]));
-    deaf_to(ground, record, "small replies", &ground.wire.requests(&small));
-    if !ground.is_framed() {
+    let large = ground.wire.requests(&[echo(1, &vec![7; FRAME_BYTES])]);
+    if ground.is_framed() {
+        let small: Vec<_> = (0..1000).map(|id| echo(id, &[7; 10])).collect();
+        deaf_to(ground, record, "large replies", &large);
+        deaf_to(ground, record, "small replies", &ground.wire.requests(&small));
+    } else {
+        // Without reading a peer cannot know how much more it may send: this one does not care.
+        deaf_to(ground, record, "beyond its window", &large);
         deaf_to(ground, record, "answers to PINGs", &http2::ping(false, [7; 8]).repeat(1000));
         grants_no_window(ground, record);
     }
