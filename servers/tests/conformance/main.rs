@@ -11,6 +11,7 @@ mod models;
 mod client;
 #[path = "../support/patience.rs"]
 mod patience;
+#[allow(dead_code)] // the fault matrix needs more of it
 #[path = "../support/process.rs"]
 mod process;
 mod server;
