@@ -24,8 +24,8 @@ mod peer;
 mod results;
 mod rows;
 
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -91,9 +91,16 @@ fn trials(is_measured: bool, shows_figures: bool, cells: &Cells) -> impl Iterato
 
 /// Whether the servers have the flags that a row needs.
 fn can_be_done(row: &Row) -> bool {
-    let help = std::process::Command::new(env!("CARGO_BIN_EXE_threads")).arg("--help").output();
-    let help = String::from_utf8(help.expect("the binary runs").stdout).expect("help is text");
-    !row.name.starts_with("overload") || help.contains("--overload")
+    !row.name.starts_with("overload") || servers_take("--overload")
+}
+
+/// Whether the servers know a flag.
+fn servers_take(flag: &str) -> bool {
+    static HELP: LazyLock<String> = LazyLock::new(|| {
+        let help = Command::new(env!("CARGO_BIN_EXE_threads")).arg("--help").output();
+        String::from_utf8(help.expect("the binary runs").stdout).expect("help is text")
+    });
+    HELP.contains(flag)
 }
 
 fn the_page_is_up_to_date() -> Result<(), Failed> {

@@ -125,6 +125,17 @@ impl ServerProcess {
         }
     }
 
+    /// The rest of the next line on standard error that has `words` in it, after them.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> String {
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE).expect("it says so");
+            if let Some((_, rest)) = line.split_once(words) {
+                return rest.to_owned();
+            }
+        }
+    }
+
     /// How the process ended, once it has.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {

@@ -1,5 +1,7 @@
 //! Told to stop, whoever stands in the way.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -7,10 +9,11 @@ use rustix::process::Signal;
 use crate::client::{echo, try_connect, wait};
 use crate::http2;
 use crate::matrix::{Ground, Record};
-use crate::patience::eventually;
+use crate::patience::{PATIENCE, eventually};
 use crate::peer::Peer;
 use crate::process::ServerProcess;
 use crate::rows::silence::fill;
+use crate::servers_take;
 
 /// The drain timeout of 500 ms, and as much again.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -98,19 +101,35 @@ fn long_request(ground: &Ground, server: &ServerProcess) -> Peer {
 
 fn what_was_read_is_answered(ground: &Ground, record: &mut Record) {
     const LONG: Duration = Duration::from_millis(200);
-    let mut server = ground.serve(&["--drain-timeout=10m"]);
+    let mut flags = vec!["--drain-timeout=10m"];
+    if servers_take("--admin") {
+        flags.push("--admin=127.0.0.1:0");
+    }
+    let mut server = ground.serve(&flags);
+    let admin = servers_take("--admin").then(|| server.says("admin address=").parse().unwrap());
     let mut peer = ground.connect(&server);
     peer.send(&[wait(1, LONG), echo(2, b"read with it")]);
     eventually("in progress", 1, || server.stats().in_progress);
+    assert!(admin.is_none_or(is_ready), "it was ready before the signal");
     let began = Instant::now();
     server.signal(Signal::TERM);
     refuses(&server);
+    record.holds(!admin.is_some_and(is_ready), || "ready, though it drains".to_owned());
     record.within("refuses newcomers after", began.elapsed(), LONG, BUSY);
     peer.receive_ok(1);
     assert_eq!(peer.receive_ok(2), b"read with it");
     drop(peer);
     let status = server.ended();
     record.holds(status.code() == Some(0), || format!("after its answers: {status}"));
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE).expect("it answers in a drain");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).expect("a status comes");
+    status == *b"HTTP/1.1 200"
 }
 
 fn refuses(server: &ServerProcess) {
