@@ -17,7 +17,7 @@ use crate::servers_take;
 
 /// The drain timeout of 500 ms, and as much again.
 const PROMISED: Duration = Duration::from_secs(1);
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(10);
 
 type Reach = fn(&Ground, &ServerProcess) -> Peer;
 

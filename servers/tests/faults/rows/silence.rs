@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// has other things to do.
 const SOON_AFTER: Duration = Duration::from_millis(650);
 /// A peer that is still there then stays for good.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(10);
 
 pub(super) fn silent_peer(ground: &Ground, record: &mut Record) {
     const SILENT: usize = 300;
