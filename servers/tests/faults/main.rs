@@ -33,8 +33,10 @@ use self::matrix::{Cell, Row};
 use self::results::Results;
 use self::rows::ROWS;
 
-/// Measures all cells, one at a time, and writes the page.
+/// Measures all cells, one at a time, and writes the results and the page.
 const MEASURE: &str = "--measure";
+/// Writes the page of the last results: for when its words have changed.
+const PAGE: &str = "--page";
 
 /// Most of a cell's time is spent waiting for a timeout.
 const CELLS_AT_ONCE: usize = 4;
@@ -45,6 +47,10 @@ fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args().collect();
     if arguments.get(1).is_some_and(|first| first == rows::panic::SERVE) {
         rows::panic::serve(&arguments[2..]).expect("it serves until it is killed");
+        return ExitCode::SUCCESS;
+    }
+    if arguments.iter().any(|argument| argument == PAGE) {
+        write_page(&Results::read());
         return ExitCode::SUCCESS;
     }
     let is_measured = arguments.iter().any(|argument| argument == MEASURE);
@@ -65,8 +71,12 @@ fn main() -> ExitCode {
     let ended = libtest_mimic::run(&arguments, trials);
     let results = Results::of(std::mem::take(&mut cells.lock().expect("all cells are over")));
     results.write().expect("results/ can be written");
-    std::fs::write(results::path(page::PATH), page::render(&results)).expect("so can docs/");
+    write_page(&results);
     ended.exit_code()
+}
+
+fn write_page(results: &Results) {
+    std::fs::write(results::path(page::PATH), page::render(results)).expect("docs/ can be written");
 }
 
 /// Each cell by its name, `fault::server`.
@@ -108,6 +118,6 @@ fn the_page_is_up_to_date() -> Result<(), Failed> {
     if page == page::render(&Results::read()) {
         Ok(())
     } else {
-        Err("docs/faults.md is not what results/faults.json says: run `cargo faults`".into())
+        Err("docs/faults.md is not what results/faults.json says: cargo test --test faults -- --page".into())
     }
 }

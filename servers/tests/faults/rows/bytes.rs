@@ -120,7 +120,7 @@ pub(super) fn three_bytes_at_a_time(ground: &Ground, record: &mut Record) {
             assert!(ground.wire.message(&peer.receive()) == expected, "another reply came back");
         }
     }
-    record.figure("replies as they should be", REQUESTS as f64, "");
+    record.figure("replies, byte for byte", REQUESTS as f64, "");
     // Exactly once: behind the last reply comes the next one, and nothing between.
     peer.send(&[echo(REQUESTS, b"next")]);
     assert_eq!(peer.receive_ok(REQUESTS), b"next");

@@ -33,7 +33,13 @@ pub(crate) const ROWS: &[Row] = &[
                   undisturbed; serving within 1 s of release",
         flags: "the process's own limit (`ulimit -n`)",
         peer_sees: "a connection that waits in the backlog until there is room",
-        how: &[],
+        how: &[
+            ("threads", "the thread that accepts sleeps for a moment"),
+            ("pool", "the front leaves the listener disarmed for a moment"),
+            ("tasks", "the task that accepts sleeps for a moment"),
+            ("epoll", "each loop has a listener of its own, and a time to try it again"),
+            ("grpc", "an accept loop of our own: tonic's would spin"),
+        ],
         servers: ALL,
         test: limits::out_of_descriptors,
     },
@@ -45,7 +51,11 @@ pub(crate) const ROWS: &[Row] = &[
         peer_sees: "the end of the connection",
         how: &[
             ("threads", "the timeout is an option of the socket its thread reads from"),
-            ("pool", "the front looks at all connections every eighth of the timeout"),
+            (
+                "pool",
+                "the front looks at all connections every eighth of the timeout; with `--handoff \
+                 connection` a silent peer does cost a worker, which is that knob's lesson",
+            ),
             ("tasks", "one timer a connection, which is set anew only when it fires too early"),
             ("epoll", "the loop looks at all connections every eighth of the timeout"),
             ("grpc", "without a preface the shorter of idle and read timeout applies"),
@@ -71,7 +81,14 @@ pub(crate) const ROWS: &[Row] = &[
         flags: "`--write-timeout` (30s), `--max-frame` (4 MiB)",
         peer_sees: "its own sending stops (back-pressure), then the end",
         how: &[
-            ("threads", "the timeout is an option of the socket its thread writes to"),
+            (
+                "threads",
+                "the timeout is an option of the socket, and holds for one call: one that took a \
+                 few bytes before it stalled is followed by another",
+            ),
+            ("pool", "a stalled connection is with the front, which looks at it now and then"),
+            ("tasks", "a timer, set only where a write has to wait"),
+            ("epoll", "the loop looks at all connections every eighth of the timeout"),
             ("grpc", "HTTP/2 has two ears: the socket, and the window that a peer grants"),
         ],
         servers: ALL,
@@ -152,7 +169,13 @@ pub(crate) const ROWS: &[Row] = &[
                   a second signal exits at once",
         flags: "`--drain-timeout` (5s)",
         peer_sees: "its answers, then the end; a newcomer: connection refused",
-        how: &[("grpc", "GOAWAY tells the peer, and a stream that stays open is cut")],
+        how: &[
+            ("threads", "shutting a socket's reading side down is what wakes its thread"),
+            ("pool", "an eventfd wakes the front; workers finish what they have"),
+            ("tasks", "a token is cancelled, and each task looks at it where it waits"),
+            ("epoll", "a waker ends each loop's wait"),
+            ("grpc", "GOAWAY tells the peer, and a stream that stays open is cut"),
+        ],
         servers: ALL,
         test: drain::drain,
     },

@@ -61,7 +61,7 @@ pub(super) fn panic_in_a_handler(ground: &Ground, record: &mut Record) {
         }
     }
     record.figure("panics", (ROUNDS * works(CURSED).len() as u64) as f64, "");
-    record.figure("threads before", threads as f64, "");
+    record.figure("threads, before and after", threads as f64, "");
     eventually("threads", threads, || gauge::threads(&server));
     record.bystander(bystander.leave());
 }

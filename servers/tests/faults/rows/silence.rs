@@ -15,7 +15,7 @@ use crate::process::ServerProcess;
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// A server may look at its connections from time to time, which adds an eighth, and a machine
 /// has other things to do.
-const SOON_AFTER: Duration = Duration::from_millis(650);
+const SOON_AFTER: Duration = Duration::from_millis(750);
 /// A peer that is still there then stays for good.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -40,7 +40,7 @@ pub(super) fn silent_peer(ground: &Ground, record: &mut Record) {
         closed += usize::from(is_closed);
         latest = silent_since.elapsed();
     }
-    record.figure("closed of 300", closed as f64, "");
+    record.figure("of 300 closed", closed as f64, "");
     record.holds(closed == SILENT, || format!("{closed} of {SILENT} were closed"));
     record.within("the last one after", latest, SOON_AFTER, BUSY);
     record.holds(latest >= TIMEOUT, || format!("closed too early, after {latest:?}"));
