@@ -71,6 +71,11 @@ impl Growth {
         Self { before, stop, watch }
     }
 
+    /// What it has beyond that now, in MiB.
+    pub(crate) fn now_mib(&self, server: &ServerProcess) -> f64 {
+        memory_bytes(&process(server.id())).saturating_sub(self.before) as f64 / MIB
+    }
+
     /// The most that it had beyond that at any time, in MiB.
     pub(crate) fn peak_mib(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);

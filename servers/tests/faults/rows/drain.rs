@@ -100,7 +100,7 @@ fn long_request(ground: &Ground, server: &ServerProcess) -> Peer {
 }
 
 fn what_was_read_is_answered(ground: &Ground, record: &mut Record) {
-    const LONG: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_millis(500);
     let mut flags = vec!["--drain-timeout=10m"];
     if servers_take("--admin") {
         flags.push("--admin=127.0.0.1:0");

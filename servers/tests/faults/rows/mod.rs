@@ -76,8 +76,8 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "peer_that_never_reads",
         fault: "a peer that asks and never reads",
-        promise: "closed at the timeout; two frame limits (8 MiB) of memory at the most; others \
-                  undisturbed",
+        promise: "closed at the timeout; until then it holds two frame limits (8 MiB) of memory \
+                  at the most; others undisturbed",
         flags: "`--write-timeout` (30s), `--max-frame` (4 MiB)",
         peer_sees: "its own sending stops (back-pressure), then the end",
         how: &[

@@ -144,6 +144,7 @@ fn closed_for_its_deafness(
     growth: Growth,
 ) {
     let stuck_at = Instant::now();
+    let held_mib = growth.now_mib(server);
     let mut is_open = true;
     while is_open && stuck_at.elapsed() < BUSY {
         is_open = server.stats().open > 1;
@@ -151,8 +152,8 @@ fn closed_for_its_deafness(
     // The server has waited since before the peer found itself stuck.
     record.within(&format!("{what}: closed after"), stuck_at.elapsed(), SOON_AFTER, BUSY);
     record.holds(!is_open, || format!("{what}: open after {BUSY:?}"));
-    let peak_mib = growth.peak_mib();
-    record.at_most(&format!("{what}: growth"), peak_mib, "MiB", MEMORY_MIB, MEMORY_MIB);
+    record.at_most(&format!("{what}: holds"), held_mib, "MiB", MEMORY_MIB, MEMORY_MIB);
+    record.figure(&format!("{what}: peak"), growth.peak_mib(), "MiB");
 }
 
 /// HTTP/2 has an ear of its own: a peer that reads all bytes, and gives no window for an answer.
