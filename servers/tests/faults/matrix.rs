@@ -38,7 +38,8 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// The server in a process of its own. Two workers: the same server on any machine.
+    /// The server in a process of its own. Two workers, where the row says nothing else: the same
+    /// server on any machine.
     #[track_caller]
     pub(crate) fn serve(&self, flags: &[&str]) -> ServerProcess {
         ServerProcess::start(self.model, &arguments(flags))
@@ -70,7 +71,9 @@ impl Ground {
 }
 
 fn arguments(flags: &[&str]) -> Vec<String> {
-    ["--workers=2"].iter().chain(flags).map(|&flag| flag.to_owned()).collect()
+    let workers = ["--workers=2"].iter();
+    let workers = workers.filter(|_| !flags.iter().any(|flag| flag.starts_with("--workers")));
+    workers.chain(flags).map(|&flag| flag.to_owned()).collect()
 }
 
 /// What one cell's test found.
