@@ -33,7 +33,8 @@ use self::matrix::{Cell, Row};
 use self::results::Results;
 use self::rows::ROWS;
 
-/// Measures all cells, one at a time, and writes the results and the page.
+/// Measures cells, one at a time, and writes the results and the page where it was all of them;
+/// where a filter says which, their figures are printed.
 const MEASURE: &str = "--measure";
 /// Writes the page of the last results: for when its words have changed.
 const PAGE: &str = "--page";
@@ -58,17 +59,18 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_iter(arguments);
     arguments.test_threads.get_or_insert(CELLS_AT_ONCE);
     let cells = Cells::default();
-    let mut trials: Vec<_> = trials(is_measured, arguments.show_output, &cells).collect();
+    let is_part = arguments.filter.is_some() || !arguments.skip.is_empty();
+    let shows_figures = arguments.show_output || is_measured && is_part;
+    let mut trials: Vec<_> = trials(is_measured, shows_figures, &cells).collect();
     if !is_measured {
         trials.push(Trial::test("the_page_is_made_of_the_results", the_page_is_up_to_date));
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
-    if arguments.filter.is_some() || !arguments.skip.is_empty() {
-        eprintln!("{MEASURE} makes the page of one whole run: it takes no filter");
-        return ExitCode::FAILURE;
-    }
     arguments.test_threads = Some(1);
     let ended = libtest_mimic::run(&arguments, trials);
+    if is_part {
+        return ended.exit_code(); // the page is of one whole run
+    }
     let results = Results::of(std::mem::take(&mut cells.lock().expect("all cells are over")));
     results.write().expect("results/ can be written");
     write_page(&results);

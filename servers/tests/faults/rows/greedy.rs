@@ -28,7 +28,8 @@ pub(super) fn greedy_peer(ground: &Ground, record: &mut Record) {
     } else {
         (1, Duration::from_millis(300))
     };
-    let (server, another) = (ground.serve(&[]), ground.serve(&[]));
+    // One worker: whoever is greedy and whoever stands by must share it.
+    let [server, another] = [(); 2].map(|()| ground.serve(&["--workers=1"]));
     let (mut without, mut with) = (Echoes::default(), Echoes::default());
     for _ in 0..blocks {
         without.add(echoes_beside_greed_for(ground, &another, &server, block));
