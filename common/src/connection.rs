@@ -313,6 +313,9 @@ impl FrameError {
     }
 }
 
+/// Buffers up to this size are not worth an allocation to give back early.
+const KEPT_BYTES: usize = 256 * 1024;
+
 /// A queue of bytes that owns no memory while it is empty.
 #[derive(Debug, Default)]
 struct Buffer {
@@ -352,6 +355,9 @@ impl Buffer {
         debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there is");
         if self.consumed >= self.bytes.len() {
             *self = Self::default();
+        } else if self.bytes.capacity() > KEPT_BYTES && self.len() <= self.bytes.capacity() / 8 {
+            // The rest of a large frame's buffer goes back before its reply needs another.
+            *self = Self { bytes: self.bytes().to_vec(), consumed: 0 };
         }
     }
 }
@@ -695,6 +701,18 @@ mod tests {
         connection.respond(&Response::ok(request.id, vec![]));
         connection.sent(connection.to_send().len(), after(60));
         assert_eq!(times_out(&connection, start), Some((70, Timeout::Read)));
+    }
+
+    #[test]
+    fn a_large_request_gives_its_memory_back_before_its_reply() {
+        const LARGE: usize = 4 * KEPT_BYTES;
+        let mut connection = Connection::new(Limits::default(), now());
+        let next = framed(&[echo(2, b"behind it")]);
+        connection.receive(&[framed(&[echo(1, &vec![7; LARGE])]), next].concat(), now());
+        let first = connection.next_request().unwrap().expect("a whole request");
+        assert!(connection.inbound.bytes.capacity() < KEPT_BYTES, "the request is held twice");
+        connection.respond(&Response::ok(first.id, vec![]));
+        assert_eq!(connection.next_request(), Ok(Some(echo(2, b"behind it"))));
     }
 
     #[test]

@@ -5,11 +5,10 @@
 //! named case a model. [`server`] and [`process`] start servers, [`client`] and [`grpc`] talk to
 //! them; the other modules are the tests.
 
+#[allow(dead_code, unused_macros, unused_imports)] // each test target uses its part of it
 #[macro_use]
-mod models;
-mod client;
-mod process;
-mod server;
+#[path = "../harness/mod.rs"]
+mod harness;
 
 mod binaries;
 mod concurrency;
@@ -28,3 +27,5 @@ mod pipelining;
 mod python_client;
 mod timeouts;
 mod work;
+
+use harness::{client, models, process, server};

@@ -5,20 +5,14 @@
 //! Read [`path`] first: the network, and what shows that it was as bad as it was meant to be.
 //! [`conversation`] is what is said over it, and [`dead`] what happens when it is gone.
 
-#![allow(dead_code)] // each test target uses its part of what they share
+#[allow(dead_code, unused_macros, unused_imports)] // each test target uses its part of it
+#[macro_use]
+#[path = "../harness/mod.rs"]
+mod harness;
 
-#[path = "../conformance/client.rs"]
-mod client;
 mod conversation;
 mod dead;
-#[allow(unused_macros)]
-#[path = "../conformance/models.rs"]
-mod models;
 mod path;
-#[path = "../conformance/process.rs"]
-mod process;
-#[path = "../conformance/server.rs"]
-mod server;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use servers::Model;
 
+use self::harness::{client, process, server};
 use crate::conversation::{Conversation, echo_once_each};
 use crate::path::{Impairment, Network};
 use crate::process::ServerProcess;

@@ -4,18 +4,10 @@
 //!
 //! Servers and clients are those of the conformance tests.
 
-#[allow(dead_code)] // what only the conformance tests need
-#[path = "../conformance/client.rs"]
-mod client;
-#[allow(dead_code, unused_macros)]
-#[path = "../conformance/models.rs"]
-mod models;
-#[allow(dead_code)]
-#[path = "../conformance/process.rs"]
-mod process;
-#[allow(dead_code)]
-#[path = "../conformance/server.rs"]
-mod server;
+#[allow(dead_code, unused_macros, unused_imports)] // each test target uses its part of it
+#[macro_use]
+#[path = "../harness/mod.rs"]
+mod harness;
 
 mod admin;
 mod deploy;
@@ -26,3 +18,5 @@ mod python;
 mod settings;
 mod supervisor;
 mod support;
+
+use harness::{client, process, server};

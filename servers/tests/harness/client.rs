@@ -9,7 +9,7 @@ use common::{Request, Response, Work};
 use prost::Message;
 use socket2::SockRef;
 
-use crate::server::PATIENCE;
+use super::patience::PATIENCE;
 
 /// One connection.
 pub(crate) struct Client {
@@ -51,11 +51,16 @@ impl Client {
     /// The next response, whatever it says.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> Response {
+        self.try_receive().expect("a whole response comes")
+    }
+
+    /// The same of a server that may not answer.
+    pub(crate) fn try_receive(&mut self) -> std::io::Result<Response> {
         let mut prefix = [0; 4];
-        self.input.read_exact(&mut prefix).expect("a response begins");
+        self.input.read_exact(&mut prefix)?;
         let mut message = vec![0; u32::from_be_bytes(prefix) as usize];
-        self.input.read_exact(&mut message).expect("a response ends");
-        Response::decode(message.as_slice()).expect("a response is a message")
+        self.input.read_exact(&mut message)?;
+        Response::decode(message.as_slice()).map_err(std::io::Error::other)
     }
 
     /// The next response is `id`'s, and good; its payload.

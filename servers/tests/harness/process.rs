@@ -4,6 +4,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use common::stats::Snapshot;
 use rustix::process::{Pid, Signal, kill_process};
 use servers::Model;
 
-use crate::server::PATIENCE;
+use super::patience::PATIENCE;
 
 /// Dropping it kills the process.
 pub(crate) struct ServerProcess {
@@ -21,6 +23,8 @@ pub(crate) struct ServerProcess {
     pub(crate) ready_line: String,
     child: Child,
     errors: Receiver<String>,
+    /// Lines on standard error so far, but for counters.
+    logged: Arc<AtomicUsize>,
 }
 
 /// The binary of `model`, about to run with `arguments`.
@@ -64,14 +68,15 @@ impl ServerProcess {
             command.arg("--listen=127.0.0.1:0");
         }
         let mut child = command.spawn().unwrap();
-        let errors = lines_of(child.stderr.take().unwrap());
-        let output = lines_of(child.stdout.take().unwrap());
+        let logged = Arc::new(AtomicUsize::new(0));
+        let errors = lines_of(child.stderr.take().unwrap(), Arc::clone(&logged));
+        let output = lines_of(child.stdout.take().unwrap(), Arc::default());
         let ready_line = output.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             let _ = child.kill();
             panic!("{command:?} never said that it listens: {:?}", errors.recv())
         });
         let address = ready_line.rsplit(' ').next().unwrap().parse().expect(&ready_line);
-        Self { address, ready_line, child, errors }
+        Self { address, ready_line, child, errors, logged }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -80,6 +85,11 @@ impl ServerProcess {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// How many lines the server has logged.
+    pub(crate) fn log_lines(&self) -> usize {
+        self.logged.load(Ordering::Relaxed)
     }
 
     /// How many descriptors the process has open.
@@ -122,6 +132,17 @@ impl ServerProcess {
         self.errors.recv_timeout(patience).ok()
     }
 
+    /// The rest of the next line on standard error that has `words` in it, after them.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> String {
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE).expect("it says so");
+            if let Some((_, rest)) = line.split_once(words) {
+                return rest.to_owned();
+            }
+        }
+    }
+
     /// How the process ended, once it has.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {
@@ -143,10 +164,13 @@ impl Drop for ServerProcess {
     }
 }
 
-fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+fn lines_of(pipe: impl Read + Send + 'static, count: Arc<AtomicUsize>) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if !line.starts_with("stats ") {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
             if sender.send(line).is_err() {
                 return;
             }

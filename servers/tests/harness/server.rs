@@ -4,16 +4,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Config, Service, Shutdown, Stats};
 use crossbeam_channel::Receiver;
 
-use crate::client::Client;
-use crate::models::Variant;
-
-/// Far above what any step takes, also on a busy machine; a step that takes longer hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use super::client::Client;
+use super::models::Variant;
+pub(crate) use super::patience::{PATIENCE, eventually};
 
 /// Dropping it drains it, and fails the test where the drain does not end.
 pub(crate) struct Server {
@@ -101,21 +99,5 @@ impl Drop for Server {
         if self.ended.is_some() && !thread::panicking() {
             self.drained();
         }
-    }
-}
-
-/// Polls until `observe` gives `expected`.
-#[track_caller]
-pub(crate) fn eventually<T: PartialEq + std::fmt::Debug + Copy>(
-    what: &str,
-    expected: T,
-    mut observe: impl FnMut() -> T,
-) {
-    let give_up_at = Instant::now() + PATIENCE;
-    let mut seen = observe();
-    while seen != expected {
-        assert!(Instant::now() < give_up_at, "{what}: {seen:?}, never {expected:?}");
-        thread::sleep(Duration::from_millis(1));
-        seen = observe();
     }
 }
