@@ -83,7 +83,7 @@ macro_rules! for_every_model {
         mod $name {
             #[allow(unused_imports)] // each test needs some of its file's
             use super::*;
-            use super::models;
+            use crate::models;
 
             fn test($model: models::Variant) $body
 
