@@ -26,8 +26,8 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
 use self::ledger::Ledger;
-use crate::awaiting::{self, Player};
 use crate::Context;
+use crate::awaiting::{self, Player};
 
 /// The service as tonic generates it, server and client.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)] // not ours to style

@@ -84,7 +84,8 @@ fn refuse(mut stream: TcpStream, refused: &Arc<Semaphore>) {
     if let Ok(permit) = Arc::clone(refused).try_acquire_owned() {
         tokio::spawn(async move {
             let mut unwanted = [0; 1024];
-            let until_it_goes = async { while matches!(stream.read(&mut unwanted).await, Ok(1..)) {} };
+            let until_it_goes =
+                async { while matches!(stream.read(&mut unwanted).await, Ok(1..)) {} };
             let _ = time::timeout(REFUSED_TIMEOUT, until_it_goes).await;
             drop(permit);
         });

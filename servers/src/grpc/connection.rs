@@ -25,13 +25,14 @@ use crate::awaiting::Player;
 
 /// Calls in flight on one connection: what RFC 9113 (6.5.2) recommends as the least.
 pub(super) const STREAMS_MAX: u32 = 100;
-/// What a call may send before its handler takes it: all streams together one message of the
-/// default limit. So the connection's window never runs out before a stream's own, and a stream
-/// that waits for room takes no window from the one that has it.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024 / STREAMS_MAX;
-const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
 /// The least that a peer must be allowed (RFC 9113, 4.2): one frame holds others up for no longer.
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// What a call may send before its handler takes it. With the one frame that waits for room, all
+/// streams together hold one message of the default limit.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024 / STREAMS_MAX - FRAME_BYTES_MAX;
+/// Never used up before the streams' own windows are: a stream that waits for room takes none of it
+/// from the one that has it.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
 /// The heads of a call have a few hundred bytes; this is what gRPC's other servers allow.
 const HEADERS_BYTES_MAX: u32 = 8 * 1024;
 /// Streams that the peer reset before the server had looked at them (Rapid Reset): as many as may
@@ -103,7 +104,12 @@ impl Server {
                     connection.as_mut().graceful_shutdown();
                 }
                 if let Poll::Ready(ended) = connection.as_mut().poll(task) {
-                    return Poll::Ready(ended.err().map(|error| error.to_string()));
+                    let error = ended.err();
+                    if error.as_ref().is_some_and(hyper::Error::is_timeout) {
+                        // It did not say that it is there.
+                        ledger.context.timed_out(Timeout::Read);
+                    }
+                    return Poll::Ready(error.map(|error| error.to_string()));
                 }
                 watch.wakes(ledger.seen());
                 if timer.deadline() != watch.look_at().into() {

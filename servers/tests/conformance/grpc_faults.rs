@@ -15,8 +15,10 @@ use crate::models::GRPC;
 use crate::server::{PATIENCE, Server, eventually};
 
 const SHORT: Duration = Duration::from_millis(300);
-/// The preface and an empty SETTINGS frame (RFC 9113, 3.4): a client that has come to stay.
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The preface and an empty SETTINGS frame (RFC 9113, 3.4), and the server's acknowledged: a client
+/// that has come to stay.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+    \0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
 
 fn start(timeouts: Timeouts) -> Server {
     GRPC.start_for(8, |config| config.timeouts = timeouts)
