@@ -25,7 +25,7 @@ use tokio::runtime;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
-use self::ledger::Ledger;
+use self::ledger::{Begun, Ledger};
 use crate::Context;
 use crate::awaiting::{self, Player};
 
@@ -67,7 +67,7 @@ impl Quintet for Conversation {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, Status> {
-        let _begun = self.ledger.begin();
+        let _begun = Begun::new(&*self.ledger);
         let response = self.player.play(request.into_inner()).await;
         if response.code == Code::Ok as u32 {
             Ok(tonic::Response::new(response))
@@ -88,7 +88,7 @@ impl Quintet for Conversation {
         let responses = requests.into_inner().then(move |request| {
             let (player, ledger) = (player.clone(), ledger.clone());
             async move {
-                let _begun = ledger.begin();
+                let _begun = Begun::new(ledger);
                 Ok(player.play(request.map_err(as_the_contract_says)?).await)
             }
         });

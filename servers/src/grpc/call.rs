@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -16,7 +17,7 @@ use tokio::time::{self, Sleep};
 use tonic::Status;
 use tonic::codegen::{BoxFuture, Service};
 
-use super::ledger::{Answer, Ledger};
+use super::ledger::Ledger;
 use super::upload::Upload;
 use super::{Conversation, generated::quintet_server::QuintetServer};
 
@@ -37,7 +38,7 @@ impl Call {
         }
     }
 
-    fn answers_with(&self) -> Option<OwnedSemaphorePermit> {
+    fn gives(&self) -> Option<OwnedSemaphorePermit> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -156,9 +157,7 @@ impl Body for Answers {
             let said = panicked().add_header(&mut trailers);
             return Poll::Ready(Some(said.map(|()| Frame::trailers(trailers))));
         };
-        poll.map_ok(|frame| {
-            frame.map_data(|bytes| self.call.ledger.answer(bytes, self.call.answers_with()))
-        })
+        poll.map_ok(|frame| frame.map_data(|bytes| Answer::new(bytes, self.call.clone())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -167,5 +166,125 @@ impl Body for Answers {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+}
+
+/// Bytes of an answer, from when they are ready until they are sent or their stream has ended. h2
+/// holds them for as long as the peer opens no window: they alone can say that they are there, and
+/// keep the room that they take.
+pub(super) struct Answer {
+    bytes: Bytes,
+    call: Arc<Call>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Answer {
+    fn new(bytes: Bytes, call: Arc<Call>) -> Self {
+        call.ledger.answers();
+        let room = call.gives();
+        Self { bytes, call, _room: room }
+    }
+}
+
+impl Buf for Answer {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.call.ledger.takes();
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.call.ledger.answered();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use common::{Config, Service, Shutdown, Stats};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::Context;
+
+    fn call() -> Arc<Call> {
+        let config = Config::default();
+        let context = Context::new(Service::new(), &config, &Shutdown::new(), &Stats::new());
+        let ledger = Ledger::new(context, CancellationToken::new(), config.frame_bytes_max);
+        Arc::new(Call { ledger: Arc::new(ledger), room: Mutex::new(None) })
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    fn status(headers: &http::HeaderMap) -> tonic::Code {
+        Status::from_header_map(headers).expect("a status").code()
+    }
+
+    #[test]
+    fn a_panic_before_the_answer_is_the_calls_own() {
+        let answer: BoxFuture<_, _> = Box::pin(async { panic!("a test's panic, on purpose") });
+        let answering = Answering { answer: Some(answer), call: call(), patience: None };
+        let Ok(response) = run(answering);
+        assert_eq!(status(response.headers()), tonic::Code::Internal);
+    }
+
+    #[test]
+    fn a_panic_within_a_stream_is_its_own() {
+        struct Cursed;
+        impl Body for Cursed {
+            type Data = Bytes;
+            type Error = Status;
+
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Task<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+                panic!("a test's panic, on purpose")
+            }
+        }
+        let body = Some(tonic::body::Body::new(Cursed));
+        let mut answers = Answers { body, call: call() };
+        let mut next = || run(poll_fn(|task| Pin::new(&mut answers).poll_frame(task)));
+        let trailers = next().unwrap().unwrap().into_trailers().ok().expect("trailers");
+        assert_eq!(status(&trailers), tonic::Code::Internal);
+        assert!(next().is_none());
+    }
+
+    #[test]
+    fn a_clients_patience_is_what_grpc_writes() {
+        let patience = |value: &str| {
+            super::patience(&Request::builder().header("grpc-timeout", value).body(()).unwrap())
+        };
+        assert_eq!(patience("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(patience("5m"), Some(Duration::from_millis(5)));
+        assert_eq!(patience("5M"), Some(Duration::from_mins(5)));
+        for wrong in ["", "5", "m", "-5m", "123456789m", "5s", "5 m", "\u{e9}"] {
+            assert_eq!(patience(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_there_until_it_is_gone() {
+        let call = call();
+        assert!(!call.ledger.seen().has_answers());
+        let mut answer = Answer::new(Bytes::from_static(b"five!"), call.clone());
+        let before = call.ledger.seen();
+        assert!(before.has_answers() && before.idle_after().is_none());
+        answer.advance(1);
+        assert_ne!(call.ledger.seen().taken, before.taken);
+        drop(answer);
+        assert!(!call.ledger.seen().has_answers() && call.ledger.seen().idle_after().is_some());
     }
 }

@@ -1,11 +1,11 @@
 //! What a connection's watch must know of its calls, and how many bytes of large messages they may
 //! hold. It pays an addition where a request begins, ends, is answered and gone, and no clock.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::{Buf, Bytes};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
@@ -43,6 +43,18 @@ impl Counts {
     const REQUEST: u64 = 1;
     const ANSWER: u64 = 1 << 16;
     const BEGUN: u64 = 1 << 32;
+
+    fn requests(self) -> u64 {
+        self.0 % Self::ANSWER
+    }
+
+    fn answers(self) -> u64 {
+        self.0 % Self::BEGUN / Self::ANSWER
+    }
+
+    fn begun(self) -> u64 {
+        self.0 / Self::BEGUN
+    }
 }
 
 /// A connection at one moment.
@@ -59,12 +71,13 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether answers wait for their peer.
     pub(super) fn has_answers(&self) -> bool {
-        self.counts.0 & 0xffff_0000 > 0
+        self.counts.answers() > 0
     }
 
     /// Where nothing is asked and nothing is owed: how many calls there were before.
     pub(super) fn idle_after(&self) -> Option<u64> {
-        (self.counts.0 & 0xffff_ffff == 0).then_some(self.counts.0)
+        let is_idle = self.counts.requests() == 0 && self.counts.answers() == 0;
+        is_idle.then_some(self.counts.begun())
     }
 }
 
@@ -100,20 +113,18 @@ impl Ledger {
         }
     }
 
-    /// Counts a request until the guard is dropped: meanwhile its peer may be silent.
-    pub(super) fn begin(self: &Arc<Self>) -> Begun {
-        self.counts.fetch_add(Counts::REQUEST + Counts::BEGUN, Relaxed);
-        Begun(self.clone())
+    /// Counts an answer, until it is sent whole or its stream has ended.
+    pub(super) fn answers(&self) {
+        self.counts.fetch_add(Counts::ANSWER + Counts::BEGUN, Relaxed);
     }
 
-    /// Counts an answer until its last byte is sent.
-    pub(super) fn answer(
-        self: &Arc<Self>,
-        bytes: Bytes,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Answer {
-        self.counts.fetch_add(Counts::ANSWER + Counts::BEGUN, Relaxed);
-        Answer { bytes, ledger: self.clone(), _room: room }
+    pub(super) fn answered(&self) {
+        self.counts.fetch_sub(Counts::ANSWER, Relaxed);
+    }
+
+    /// Bytes of an answer were taken. The connection's own task alone says so.
+    pub(super) fn takes(&self) {
+        self.taken.store(self.taken.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     pub(super) fn give_up(&self) {
@@ -134,45 +145,20 @@ impl Ledger {
     }
 }
 
-/// A request that is being received or carried out, while it lives.
+/// A request that is being received or carried out, while it lives: meanwhile its peer may be
+/// silent.
 #[derive(Debug)]
-pub(super) struct Begun(Arc<Ledger>);
+pub(super) struct Begun<L: Borrow<Ledger>>(L);
 
-impl Drop for Begun {
+impl<L: Borrow<Ledger>> Begun<L> {
+    pub(super) fn new(ledger: L) -> Self {
+        ledger.borrow().counts.fetch_add(Counts::REQUEST + Counts::BEGUN, Relaxed);
+        Self(ledger)
+    }
+}
+
+impl<L: Borrow<Ledger>> Drop for Begun<L> {
     fn drop(&mut self) {
-        self.0.counts.fetch_sub(Counts::REQUEST, Relaxed);
-    }
-}
-
-/// Bytes of an answer, from when they are ready until they are sent or their stream has ended. h2
-/// holds them for as long as the peer opens no window, so they themselves must say that they are
-/// there.
-#[derive(Debug)]
-pub(super) struct Answer {
-    bytes: Bytes,
-    ledger: Arc<Ledger>,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Buf for Answer {
-    fn remaining(&self) -> usize {
-        self.bytes.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.bytes.advance(count);
-        // The connection's own task alone comes here.
-        let taken = &self.ledger.taken;
-        taken.store(taken.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.ledger.counts.fetch_sub(Counts::ANSWER, Relaxed);
+        self.0.borrow().counts.fetch_sub(Counts::REQUEST, Relaxed);
     }
 }

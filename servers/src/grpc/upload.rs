@@ -15,7 +15,7 @@ use tokio_util::sync::{PollSemaphore, WaitForCancellationFutureOwned};
 use tonic::Status;
 
 use super::call::Call;
-use super::ledger::Begun;
+use super::ledger::{Begun, Ledger};
 
 /// Messages up to this need no room: with one on each stream of a connection they are a tenth of
 /// the largest message together, and to count them would cost more than to carry them.
@@ -34,7 +34,7 @@ pub(super) struct Upload {
     /// Stands while the peer, or room, is waited for.
     timer: Option<Pin<Box<Sleep>>>,
     is_timed: bool,
-    begun: Option<Begun>,
+    begun: Option<Begun<Arc<Ledger>>>,
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -95,7 +95,7 @@ impl Upload {
     /// The peer has to go on: with what, and for how long may it take?
     fn poll_peer(&mut self, task: &mut Task<'_>) -> Poll<Status> {
         if self.is_unary || self.messages.is_within() {
-            self.begun.get_or_insert_with(|| self.call.ledger.begin());
+            self.begun.get_or_insert_with(|| Begun::new(self.call.ledger.clone()));
             ready!(self.poll_timer(self.call.ledger.context.timeouts.read, task));
             self.call.ledger.context.timed_out(Timeout::Read);
             return Poll::Ready(Status::deadline_exceeded("the request was not whole in time"));
@@ -203,5 +203,33 @@ impl Messages {
             }
         }
         needed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_followed_however_they_arrive() {
+        let mut bytes = Vec::new();
+        let mut ends = vec![0];
+        for length in [3, 0, 5000, 70_000] {
+            bytes.push(0);
+            bytes.extend(u32::to_be_bytes(length));
+            bytes.resize(bytes.len() + length as usize, 7);
+            ends.push(bytes.len());
+        }
+        for cut in (1..20).chain([100, 5000, 16_384, bytes.len()]) {
+            let (mut messages, mut needed, mut seen) = (Messages::default(), 0, 0);
+            for piece in bytes.chunks(cut) {
+                needed += messages.see(piece, |length| length);
+                seen += piece.len();
+                assert_eq!(messages.is_within(), !ends.contains(&seen), "{seen} by {cut}");
+                let begun = ends.iter().filter(|end| **end < seen).count() as u64;
+                assert_eq!(messages.number, begun, "{seen} by {cut}");
+            }
+            assert_eq!(needed, 75_003);
+        }
     }
 }

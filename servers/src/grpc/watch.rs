@@ -147,3 +147,131 @@ impl Watch {
         Verdict::Stays
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use common::{Config, Service, Shutdown, Stats};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::ledger::{Begun, Ledger};
+    use super::*;
+    use crate::Context;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        idle: Some(Duration::from_secs(80)),
+        read: Some(Duration::from_secs(8)),
+        write: Some(Duration::from_secs(16)),
+    };
+
+    /// A watch, and what it looks at.
+    struct Watched {
+        watch: Watch,
+        ledger: Arc<Ledger>,
+        start: Instant,
+    }
+
+    impl Watched {
+        fn new(is_open: bool) -> Self {
+            let config = Config { timeouts: TIMEOUTS, ..Config::default() };
+            let context = Context::new(Service::new(), &config, &Shutdown::new(), &Stats::new());
+            let ledger = Arc::new(Ledger::new(context, CancellationToken::new(), 4096));
+            if is_open {
+                ledger.is_open();
+            }
+            let start = Instant::now();
+            Self { watch: Watch::new(TIMEOUTS, start), ledger, start }
+        }
+
+        /// Looks whenever it is time, until there is a verdict: which, and after how many seconds?
+        fn ends(&mut self) -> (Verdict, u64) {
+            loop {
+                let now = self.watch.look_at();
+                let verdict = self.watch.look(self.ledger.seen(), now);
+                if verdict != Verdict::Stays {
+                    return (verdict, (now - self.start).as_secs());
+                }
+                assert!(self.watch.look_at() > now, "it looks again and again");
+            }
+        }
+    }
+
+    #[test]
+    fn each_silence_has_its_own_end() {
+        let read = Verdict::TimedOut(Timeout::Read);
+        let write = Verdict::TimedOut(Timeout::Write);
+        let mut handshake = Watched::new(false);
+        assert_eq!(handshake.ends(), (read, 8));
+        // An eighth of the shortest timeout, one second, goes by until the first look.
+        let mut idle = Watched::new(true);
+        assert_eq!(idle.ends(), (Verdict::Leaves, 81));
+        let mut frame = Watched::new(true);
+        frame.ledger.half_a_frame(7);
+        assert_eq!(frame.ends(), (read, 9));
+        let mut socket = Watched::new(true);
+        socket.ledger.stalled_write(7);
+        assert_eq!(socket.ends(), (write, 17));
+        let mut answers = Watched::new(true);
+        answers.ledger.answers();
+        assert_eq!(answers.ends(), (write, 17));
+    }
+
+    #[test]
+    fn what_moves_is_not_still() {
+        let mut watched = Watched::new(true);
+        watched.ledger.answers();
+        for frame in 1..100 {
+            let now = watched.watch.look_at();
+            assert_eq!(watched.watch.look(watched.ledger.seen(), now), Verdict::Stays);
+            watched.ledger.takes();
+            watched.ledger.half_a_frame(frame);
+        }
+    }
+
+    #[test]
+    fn nobody_is_idle_whose_request_is_carried_out() {
+        let mut watched = Watched::new(true);
+        let begun = Begun::new(watched.ledger.clone());
+        for _ in 0..200 {
+            let now = watched.watch.look_at();
+            assert_eq!(watched.watch.look(watched.ledger.seen(), now), Verdict::Stays);
+        }
+        let ended_s = (watched.watch.look_at() - watched.start).as_secs();
+        drop(begun);
+        assert_eq!(watched.ends(), (Verdict::Leaves, ended_s + 80));
+    }
+
+    /// It looks rarely then; and soon again when something begins.
+    #[test]
+    fn a_watch_over_silence_rests() {
+        let mut watched = Watched::new(true);
+        let now = watched.watch.look_at();
+        watched.watch.look(watched.ledger.seen(), now);
+        assert_eq!(watched.watch.look_at() - now, Duration::from_secs(80));
+        watched.watch.wakes(watched.ledger.seen());
+        assert_eq!(watched.watch.look_at() - now, Duration::from_secs(80));
+        watched.ledger.answers();
+        watched.watch.wakes(watched.ledger.seen());
+        assert!(watched.watch.look_at() < now + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn who_is_told_to_go_goes() {
+        let mut watched = Watched::new(true);
+        watched.watch.leaves();
+        assert!(matches!(watched.ends(), (Verdict::Ends(_), 1)));
+        let mut watched = Watched::new(false);
+        watched.watch.leaves();
+        assert!(matches!(watched.ends(), (Verdict::Ends(_), 0)));
+    }
+
+    #[test]
+    fn calls_are_not_given_up_by_the_thousand() {
+        let mut watched = Watched::new(true);
+        for _ in 0..=GIVEN_UP_MAX {
+            watched.ledger.give_up();
+        }
+        assert!(matches!(watched.ends(), (Verdict::Ends(_), 1)));
+    }
+}

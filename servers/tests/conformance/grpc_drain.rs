@@ -16,7 +16,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the promise adds to the timeout; the rest is for a busy machine, and far from any kill.
 const EXIT_AFTER: Duration = Duration::from_millis(500);
 const MORE: Duration = Duration::from_secs(2);
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn start(arguments: &[String]) -> ServerProcess {
     let mut arguments = arguments.to_vec();
@@ -118,7 +118,7 @@ fn peers_in_the_middle_of_something_are_cut() {
 fn calls_in_progress_are_answered_and_new_ones_refused() {
     let server = start(&[]);
     let mut peer = Peer::open(server.address, &[]);
-    peer.send(&http2::call(1, &wait(1, Duration::from_millis(1000))));
+    peer.send(&http2::call(1, &wait(1, Duration::from_secs(1))));
     eventually("in progress", 1, || server.stats().in_progress);
     let address = server.address;
     let drains = thread::spawn(move || ends(server, "a call in progress"));
@@ -170,7 +170,7 @@ fn a_thousand_resets_in_every_state_leave_nothing_behind() {
     let before = (server.descriptors(), threads(server.id()));
 
     let call = http2::call(1, &wait(1, LONG));
-    let large = http2::message(&echo(1, &[7; 20_000]));
+    let large = http2::message(&echo(1, &vec![7; 20_000]));
     let open_stream = http2::headers(1, CONVERSE);
     let states: [&[u8]; 6] = [
         &http2::PREFACE[..7],

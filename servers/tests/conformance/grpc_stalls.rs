@@ -13,7 +13,7 @@ use crate::models::GRPC;
 use crate::server::{PATIENCE, Server, eventually};
 
 const SHORT: Duration = Duration::from_millis(300);
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 const NONE: [(u16, u32); 1] = [(http2::SETTINGS_INITIAL_WINDOW_SIZE, 0)];
 
 fn start(timeouts: Timeouts) -> Server {

@@ -114,10 +114,12 @@ impl Peer {
     pub(crate) fn next(&mut self) -> io::Result<Frame> {
         let mut head = [0; 9];
         self.input.read_exact(&mut head)?;
-        let [a, b, c, kind, flags, s, t, r, e] = head;
-        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        let [length @ .., kind, flags, _, _, _, _] = head;
+        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+        let mut payload = vec![0; length];
         self.input.read_exact(&mut payload)?;
-        let frame = Frame { kind, flags, stream: u32::from_be_bytes([s, t, r, e]), payload };
+        let frame = Frame { kind, flags, stream, payload };
         self.minds(&frame);
         if self.is_there && frame.kind == PING && frame.flags & ACK == 0 {
             let _ = self.try_send(&self::frame(PING, ACK, 0, &frame.payload));
@@ -185,9 +187,9 @@ impl Peer {
             }
             if !has_sent {
                 self.stream().set_read_timeout(Some(patience)).unwrap();
-                let heard = self.next();
+                let next = self.next();
                 self.stream().set_read_timeout(Some(PATIENCE)).unwrap();
-                match heard {
+                match next {
                     Ok(frame) => hears(&frame),
                     Err(_) => return sent,
                 }
