@@ -35,13 +35,14 @@ const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024 / STREAMS_MAX - FRAME_BYTES_MAX
 const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
 /// The heads of a call have a few hundred bytes; this is what gRPC's other servers allow.
 const HEADERS_BYTES_MAX: u32 = 8 * 1024;
-/// Streams that the peer reset before the server had looked at them (Rapid Reset): as many as may
-/// be open at all would be an accident.
+/// Streams that the peer reset before the server had looked at them (Rapid Reset), and that wait to
+/// be looked at: h2's own default. Those reset later are the watch's affair.
 const UNSEEN_RESETS_MAX: usize = 20;
 /// Streams that the server had to reset for an error of the peer (`MadeYouReset`), over the life of
 /// a connection. An honest peer makes none, but may open too many streams before it has read how
 /// many are allowed.
 const ERROR_RESETS_MAX: usize = 2 * STREAMS_MAX as usize;
+
 /// What each connection is served by.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -111,7 +112,7 @@ impl Server {
                     }
                     return Poll::Ready(error.map(|error| error.to_string()));
                 }
-                watch.wakes(ledger.seen());
+                watch.wakes(&ledger);
                 if timer.deadline() != watch.look_at().into() {
                     timer.as_mut().reset(watch.look_at().into());
                 }

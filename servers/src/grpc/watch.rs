@@ -7,7 +7,7 @@ use common::Timeouts;
 use common::connection::Timeout;
 
 use super::connection::STREAMS_MAX;
-use super::ledger::Seen;
+use super::ledger::{Ledger, Seen};
 use crate::sweep_interval;
 
 /// Calls given up by the peer between one look and the next: ten times what may be open.
@@ -101,8 +101,8 @@ impl Watch {
     }
 
     /// Ends the rest, where something has changed.
-    pub(super) fn wakes(&mut self, seen: Seen) {
-        if self.rests.is_some_and(|then| then != seen) {
+    pub(super) fn wakes(&mut self, ledger: &Ledger) {
+        if self.rests.is_some_and(|then| then != ledger.seen()) {
             self.rests = None;
             self.look_at = self.look_at.min(Instant::now() + self.interval);
         }
@@ -155,7 +155,7 @@ mod tests {
     use common::{Config, Service, Shutdown, Stats};
     use tokio_util::sync::CancellationToken;
 
-    use super::super::ledger::{Begun, Ledger};
+    use super::super::ledger::Begun;
     use super::*;
     use crate::Context;
 
@@ -249,10 +249,10 @@ mod tests {
         let now = watched.watch.look_at();
         watched.watch.look(watched.ledger.seen(), now);
         assert_eq!(watched.watch.look_at() - now, Duration::from_secs(80));
-        watched.watch.wakes(watched.ledger.seen());
+        watched.watch.wakes(&watched.ledger);
         assert_eq!(watched.watch.look_at() - now, Duration::from_secs(80));
         watched.ledger.answers();
-        watched.watch.wakes(watched.ledger.seen());
+        watched.watch.wakes(&watched.ledger);
         assert!(watched.watch.look_at() < now + Duration::from_secs(2));
     }
 

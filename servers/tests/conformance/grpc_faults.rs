@@ -112,20 +112,6 @@ fn work_that_comes_to_its_turn_too_late_is_not_begun() {
     });
 }
 
-/// gRPC's own way to say how long a client waits, beside the contract's.
-#[test]
-fn a_call_ends_with_its_clients_patience() {
-    let server = GRPC.start();
-    runtime().block_on(async {
-        let mut client = connect(&server).await;
-        let mut request = tonic::Request::new(wait(1, Duration::from_mins(1)));
-        request.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
-        let status = client.call(request).await.unwrap_err();
-        assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
-    });
-    eventually("in progress", 0, || server.stats.snapshot().in_progress);
-}
-
 #[test]
 fn a_panic_is_one_calls_and_no_more() {
     let cursed = Service::with_fault(|id| assert_ne!(id, 13, "a test's panic, on purpose"));

@@ -338,3 +338,16 @@ fn who_asks_again_in_time_is_not_idle() {
     }
     assert_eq!(server.stats.snapshot().idle_timeouts, 0);
 }
+
+/// gRPC's own way to say how long a client waits, beside the contract's.
+#[test]
+fn a_call_ends_with_its_clients_patience() {
+    let server = start(Timeouts::default());
+    let mut peer = Peer::open(server.address, &[]);
+    let head = [&http2::head(CALL)[..], b"\0\x0cgrpc-timeout\x0350m"].concat();
+    peer.send(&frame(HEADERS, END_HEADERS, 1, &head));
+    peer.upload(&[1], &http2::message(&wait(1, LONG)), PATIENCE);
+    ends_with_headers(&mut peer, 1);
+    eventually("in progress", 0, || server.stats.snapshot().in_progress);
+    echoes(&mut peer, 3);
+}
