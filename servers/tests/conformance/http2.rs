@@ -164,9 +164,11 @@ impl Peer {
         hears: &mut impl FnMut(&Frame),
     ) -> Vec<usize> {
         let mut sent = vec![0; streams.len()];
+        let mut turn = 0;
         loop {
             let mut has_sent = false;
-            for (stream, sent) in streams.iter().zip(&mut sent) {
+            for _ in streams {
+                let (stream, sent) = (&streams[turn], &mut sent[turn]);
                 let window = self.window + self.windows.get(stream).unwrap_or(&0);
                 let window = usize::try_from(window.min(self.windows[&0])).unwrap_or(0);
                 let length = window.min(FRAME_BYTES_MAX).min(bytes.len() - *sent);
@@ -180,6 +182,10 @@ impl Peer {
                         *self.windows.entry(stream).or_default() -= length;
                     }
                     has_sent = true;
+                }
+                // None is preferred when the connection's window opens again.
+                if length > 0 || window == 0 || *sent == bytes.len() {
+                    turn = (turn + 1) % streams.len();
                 }
             }
             if sent.iter().all(|sent| *sent == bytes.len()) {
