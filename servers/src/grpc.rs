@@ -1,9 +1,13 @@
-//! grpc: tonic's HTTP/2 over a tokio task per connection and one per call, over the same plans.
+//! grpc: HTTP/2 by hyper and calls by tonic, a tokio task per connection and one per call.
 //! It pays with frames, header compression and flow control for what they buy: many calls in
 //! flight on one connection, none behind the other, and clients in every language.
 //!
 //! Who waits: the runtime's workers. Where the state of a call lives: in a future per call; that
 //! of a connection, in hyper and h2. Plans are carried out as in [`tasks`](crate::tasks).
+//!
+//! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
+//! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
+//! `socket` and `ledger` tell the watch what there is to see.
 
 mod accept;
 mod call;

@@ -168,9 +168,12 @@ impl Peer {
         loop {
             let mut has_sent = false;
             for _ in streams {
+                // When it opens again, it is the turn of the stream that it has stopped.
+                let Ok(window @ 1..) = usize::try_from(self.windows[&0]) else { break };
                 let (stream, sent) = (&streams[turn], &mut sent[turn]);
-                let window = self.window + self.windows.get(stream).unwrap_or(&0);
-                let window = usize::try_from(window.min(self.windows[&0])).unwrap_or(0);
+                turn = (turn + 1) % streams.len();
+                let its_window = self.window + self.windows.get(stream).unwrap_or(&0);
+                let window = window.min(usize::try_from(its_window).unwrap_or(0));
                 let length = window.min(FRAME_BYTES_MAX).min(bytes.len() - *sent);
                 if length > 0 {
                     let is_last = *sent + length == bytes.len();
@@ -182,10 +185,6 @@ impl Peer {
                         *self.windows.entry(stream).or_default() -= length;
                     }
                     has_sent = true;
-                }
-                // None is preferred when the connection's window opens again.
-                if length > 0 || window == 0 || *sent == bytes.len() {
-                    turn = (turn + 1) % streams.len();
                 }
             }
             if sent.iter().all(|sent| *sent == bytes.len()) {
