@@ -104,7 +104,7 @@ fn work_that_comes_to_its_turn_too_late_is_not_begun() {
         let mut before = JoinSet::new();
         for id in 0..BEFORE {
             let mut client = client.clone();
-            before.spawn(async move { client.call(compute(id, 20_000)).await.unwrap() });
+            before.spawn(async move { client.call(compute(id, 5_000)).await.unwrap() });
         }
         server.has_in_progress_at_least(BEFORE / 2);
         let late = Request { timeout_ms: 1, ..compute(BEFORE, 1) };

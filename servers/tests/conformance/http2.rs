@@ -89,11 +89,11 @@ impl Peer {
     #[track_caller]
     pub(crate) fn open(address: SocketAddr, own: &[(u16, u32)]) -> Self {
         let mut peer = Self::mute(address);
-        let mut hello = PREFACE.to_vec();
-        hello.extend(settings(own));
-        hello.extend(frame(SETTINGS, ACK, 0, b""));
-        peer.send(&hello);
-        while !matches!(peer.next().unwrap(), Frame { kind: SETTINGS, flags: ACK, .. }) {}
+        peer.send(&hello());
+        peer.send(&settings(own));
+        for _ in 0..2 {
+            while !matches!(peer.next().unwrap(), Frame { kind: SETTINGS, flags: ACK, .. }) {}
+        }
         peer
     }
 
@@ -221,8 +221,9 @@ impl Peer {
             let frame = self.next().expect("an answer comes");
             if frame.kind == DATA && frame.stream == stream {
                 if let Ok(length @ 1..) = u32::try_from(frame.payload.len()) {
-                    self.send(&window_update(0, length));
-                    self.send(&window_update(stream, length));
+                    // The server may have gone after its last answer.
+                    let _ = self.try_send(&window_update(0, length));
+                    let _ = self.try_send(&window_update(stream, length));
                 }
                 message.extend(&frame.payload);
             }
@@ -292,6 +293,11 @@ pub(crate) fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
         number.to_be_bytes().into_iter().chain(value.to_be_bytes()).collect::<Vec<_>>()
     });
     frame(SETTINGS, 0, 0, &payload.collect::<Vec<_>>())
+}
+
+/// What opens a connection: preface, settings, and the server's acknowledged before they come.
+pub(crate) fn hello() -> Vec<u8> {
+    [PREFACE, &settings(&[]), &frame(SETTINGS, ACK, 0, b"")].concat()
 }
 
 pub(crate) fn window_update(stream: u32, increment: u32) -> Vec<u8> {
