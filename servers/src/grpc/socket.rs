@@ -1,166 +1,60 @@
-//! A connection under HTTP/2: it counts itself and its system calls, and ends itself where its
-//! peer takes too long. hyper has no timeout for a peer that never speaks, nor for one that
-//! neither speaks nor reads.
+//! A connection under HTTP/2: it counts its system calls, and says where its peer stands still in
+//! the middle of a frame or takes no bytes. It pays with a glance at the head of each frame.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
-};
-use std::task::{Context as Task, Poll, ready};
-use std::time::{Duration, Instant};
+use std::task::{Context as Task, Poll};
 
-use common::connection::Timeout;
-use common::stats::{Open, Tally};
+use common::stats::Tally;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{self, Sleep};
-use tonic::transport::server::Connected;
 
-use crate::Context;
-
-/// What a client says first (RFC 9113, 3.4): before it has, the connection is none.
-const PREFACE_BYTES: usize = 24;
-
-/// The calls of one connection that are being carried out: meanwhile its peer may be silent.
-#[derive(Clone, Debug)]
-pub(super) struct Calls(Arc<Ledger>);
-
-#[derive(Debug)]
-struct Ledger {
-    opened_at: Instant,
-    in_progress: AtomicUsize,
-    /// When the last one ended, in microseconds since then.
-    ended_us: AtomicU64,
-}
-
-impl Calls {
-    fn new(opened_at: Instant) -> Self {
-        let (in_progress, ended_us) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self(Arc::new(Ledger { opened_at, in_progress, ended_us }))
-    }
-
-    pub(super) fn begin(&self) -> Call {
-        self.0.in_progress.fetch_add(1, Relaxed);
-        Call(self.clone())
-    }
-
-    /// Since when there is none; nothing while there is one.
-    fn none_since(&self) -> Option<Instant> {
-        let is_none = self.0.in_progress.load(Acquire) == 0;
-        let ended = || Duration::from_micros(self.0.ended_us.load(Relaxed));
-        is_none.then(|| self.0.opened_at + ended())
-    }
-}
-
-/// A call that is being carried out, while it lives.
-#[derive(Debug)]
-pub(super) struct Call(Calls);
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let Ledger { opened_at, in_progress, ended_us } = &*self.0.0;
-        let us = u64::try_from(opened_at.elapsed().as_micros()).unwrap_or(u64::MAX);
-        ended_us.store(us, Relaxed);
-        // Whoever sees that there is none also sees since when.
-        in_progress.fetch_sub(1, Release);
-    }
-}
+use super::ledger::Ledger;
 
 /// One accepted connection.
 pub(super) struct Socket {
     stream: TcpStream,
-    context: Context,
-    calls: Calls,
-    /// Bytes of the preface that have not come.
-    preface_left: usize,
-    accepted_at: Instant,
-    /// When bytes last came, or went.
-    active_at: Instant,
-    /// Since when the socket has taken nothing, though there is something to send.
-    stalled_at: Option<Instant>,
-    /// Stands until some time, and is set anew when it fires too early: cheaper than anew for
-    /// each read.
-    timer: Pin<Box<Sleep>>,
-    _open: Open,
+    ledger: Arc<Ledger>,
+    frames: Frames,
+    /// What the ledger was told last.
+    half_a_frame: u64,
+    writes: u64,
+    is_stalled: bool,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, context: Context, open: Open) -> Self {
-        let now = Instant::now();
-        Self {
-            stream,
-            context,
-            calls: Calls::new(now),
-            preface_left: PREFACE_BYTES,
-            accepted_at: now,
-            active_at: now,
-            stalled_at: None,
-            timer: Box::pin(time::sleep(Duration::MAX)),
-            _open: open,
+    pub(super) fn new(stream: TcpStream, ledger: Arc<Ledger>) -> Self {
+        let frames = Frames::default();
+        Self { stream, ledger, frames, half_a_frame: 0, writes: 0, is_stalled: false }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        let was_open = self.frames.are_open();
+        self.frames.see(bytes);
+        if self.frames.half() != self.half_a_frame {
+            self.half_a_frame = self.frames.half();
+            self.ledger.half_a_frame(self.half_a_frame);
+        }
+        if !was_open && self.frames.are_open() {
+            self.ledger.is_open();
         }
     }
 
-    /// When the peer has let the server wait for too long, and for what.
-    fn times_out(&self) -> Option<(Instant, Timeout)> {
-        let timeouts = &self.context.timeouts;
-        let after = |from: Instant, patience: Option<Duration>, timeout| {
-            Some((from.checked_add(patience?)?, timeout))
-        };
-        let writing = self.stalled_at.and_then(|at| after(at, timeouts.write, Timeout::Write));
-        let reading = if self.preface_left > 0 {
-            let shorter = [timeouts.idle, timeouts.read].into_iter().flatten().min();
-            after(self.accepted_at, shorter, Timeout::Read)
-        } else {
-            let idle_from = self.calls.none_since().map(|since| since.max(self.active_at));
-            idle_from.and_then(|from| after(from, timeouts.idle, Timeout::Idle))
-        };
-        [writing, reading].into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    /// Ready with an error once the peer has taken too long.
-    fn poll_timeout(&mut self, task: &mut Task<'_>) -> Poll<io::Error> {
-        while let Some((at, timeout)) = self.times_out() {
-            if at <= Instant::now() {
-                self.context.timed_out(timeout);
-                return Poll::Ready(io::ErrorKind::TimedOut.into());
-            }
-            let at = time::Instant::from_std(at);
-            if self.timer.deadline() > at || self.timer.is_elapsed() {
-                self.timer.as_mut().reset(at);
-            }
-            ready!(self.timer.as_mut().poll(task));
+    fn wrote(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if poll.is_pending() != self.is_stalled {
+            self.is_stalled = poll.is_pending();
+            self.writes += 1;
+            self.ledger.stalled_write(if self.is_stalled { self.writes } else { 0 });
         }
-        Poll::Pending
-    }
-
-    fn wrote(
-        &mut self,
-        poll: Poll<io::Result<usize>>,
-        task: &mut Task<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if poll.is_pending() {
-            self.stalled_at.get_or_insert_with(Instant::now);
-            return self.poll_timeout(task).map(Err);
+        if poll.is_ready() {
+            self.count(Tally { writes: 1, ..Tally::default() });
         }
-        self.count(Tally { writes: 1, ..Tally::default() });
-        self.stalled_at = None;
-        self.active_at = Instant::now();
         poll
     }
 
     fn count(&self, mut call: Tally) {
-        self.context.stats.add(&mut call);
-    }
-}
-
-impl Connected for Socket {
-    type ConnectInfo = Calls;
-
-    fn connect_info(&self) -> Calls {
-        self.calls.clone()
+        self.ledger.context.stats.add(&mut call);
     }
 }
 
@@ -172,12 +66,10 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(task, buffer);
-        if poll.is_pending() {
-            return self.poll_timeout(task).map(Err);
+        if poll.is_ready() {
+            self.count(Tally { reads: 1, ..Tally::default() });
+            self.received(&buffer.filled()[before..]);
         }
-        self.count(Tally { reads: 1, ..Tally::default() });
-        self.preface_left = self.preface_left.saturating_sub(buffer.filled().len() - before);
-        self.active_at = Instant::now();
         poll
     }
 }
@@ -189,7 +81,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(task, bytes);
-        self.wrote(poll, task)
+        self.wrote(poll)
     }
 
     fn poll_write_vectored(
@@ -198,7 +90,7 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(task, slices);
-        self.wrote(poll, task)
+        self.wrote(poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -211,5 +103,127 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(task)
+    }
+}
+
+/// What a client says first (RFC 9113, 3.4).
+const PREFACE_BYTES: usize = 24;
+/// Length, type, flags and stream of a frame (4.1).
+const HEAD_BYTES: usize = 9;
+const SETTINGS: u8 = 4;
+const ACK: u8 = 0x1;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 0x4;
+
+/// Where the peer is in the stream of its frames.
+#[derive(Debug, Default)]
+struct Frames {
+    preface: usize,
+    head: [u8; HEAD_BYTES],
+    /// Bytes of the head that have come.
+    head_bytes: usize,
+    /// Bytes of the payload that have not.
+    payload_left: usize,
+    /// Of the frame that came last, or is coming; a block of headers counts as one (6.10).
+    number: u64,
+    in_headers: bool,
+    has_settings: bool,
+    has_acknowledged: bool,
+}
+
+impl Frames {
+    /// Whether this is a connection: the peer has sent its settings and taken ours.
+    fn are_open(&self) -> bool {
+        self.has_settings && self.has_acknowledged
+    }
+
+    /// The number of the frame that has begun and not ended, or 0.
+    fn half(&self) -> u64 {
+        let is_half = self.head_bytes > 0 || self.payload_left > 0 || self.in_headers;
+        if is_half { self.number + u64::from(self.head_bytes > 0 && !self.in_headers) } else { 0 }
+    }
+
+    fn see(&mut self, mut bytes: &[u8]) {
+        let preface = bytes.len().min(PREFACE_BYTES - self.preface);
+        self.preface += preface;
+        bytes = &bytes[preface..];
+        while !bytes.is_empty() {
+            let payload = bytes.len().min(self.payload_left);
+            self.payload_left -= payload;
+            bytes = &bytes[payload..];
+            let head = bytes.len().min(HEAD_BYTES - self.head_bytes);
+            self.head[self.head_bytes..][..head].copy_from_slice(&bytes[..head]);
+            self.head_bytes += head;
+            bytes = &bytes[head..];
+            if self.head_bytes == HEAD_BYTES {
+                self.head_bytes = 0;
+                self.begins();
+            }
+        }
+    }
+
+    fn begins(&mut self) {
+        let [length @ .., _, _, _, _, _, _] = self.head;
+        let [kind, flags] = [self.head[3], self.head[4]];
+        self.payload_left = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        self.number += u64::from(kind != CONTINUATION);
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.in_headers = flags & END_HEADERS == 0;
+        }
+        if kind == SETTINGS {
+            self.has_settings |= flags & ACK == 0;
+            self.has_acknowledged |= flags & ACK != 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(length: u8, kind: u8, flags: u8) -> Vec<u8> {
+        let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        frame.resize(HEAD_BYTES + usize::from(length), 7);
+        frame
+    }
+
+    /// What is seen of the same bytes does not depend on how they are cut.
+    #[test]
+    fn frames_are_followed_however_they_arrive() {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let whole = [
+            frame(0, SETTINGS, 0),
+            frame(6, SETTINGS, 0),
+            frame(0, SETTINGS, ACK),
+            frame(20, HEADERS, 0),
+            frame(20, CONTINUATION, END_HEADERS),
+            frame(200, 0, 1),
+        ];
+        let mut ends = vec![(bytes.len(), false, 0)];
+        for (frame, number) in whole.iter().zip([1, 2, 3, 4, 4, 5]) {
+            bytes.extend_from_slice(frame);
+            ends.push((bytes.len(), number >= 3, number));
+        }
+        for cut in 1..=bytes.len() {
+            let mut frames = Frames::default();
+            let mut seen = 0;
+            for piece in bytes.chunks(cut) {
+                frames.see(piece);
+                seen += piece.len();
+                let (end, is_open, number) =
+                    *ends.iter().rfind(|(end, ..)| *end <= seen).unwrap_or(&(0, false, 0));
+                let in_headers = number == 4 && seen < ends[5].0;
+                let half = match seen {
+                    _ if in_headers => 4,
+                    _ if seen == end || seen < PREFACE_BYTES => 0,
+                    _ => number + 1,
+                };
+                assert_eq!(frames.half(), half, "after {seen} in pieces of {cut}");
+                // The head alone says what a frame is.
+                assert!(frames.are_open() || !is_open, "after {seen} in pieces of {cut}");
+            }
+            assert_eq!((frames.number, frames.half(), frames.are_open()), (5, 0, true));
+        }
     }
 }

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use servers::{EPOLL, FRAMED, GRPC, Model, POOL, TASKS, THREADS};
 
 use crate::client::{Client, try_connect, wait};
+use crate::http2;
 use crate::process::{ServerProcess, command};
 use crate::server::{PATIENCE, eventually};
 
@@ -47,15 +48,16 @@ fn a_signal_drains() {
     }
 }
 
-/// A client that a drain has to wait for: one with a long request, or without an HTTP/2 preface.
+/// A client that a drain has to wait for: one with a long request.
 fn in_the_way_of_a_drain(server: &ServerProcess, model: Model) -> Client {
     let client = Client::connect(server.address);
+    let request = wait(1, Duration::from_mins(1));
     if model.name == GRPC.name {
-        eventually("open connections", 1, || server.stats().open);
+        client.send_bytes(&[http2::hello(), http2::call(1, &request)].concat());
     } else {
-        client.send(&[wait(1, Duration::from_mins(1))]);
-        eventually("in progress", 1, || server.stats().in_progress);
+        client.send(&[request]);
     }
+    eventually("in progress", 1, || server.stats().in_progress);
     client
 }
 

@@ -1,7 +1,7 @@
 //! The same promises over gRPC, asked by tonic's own client; and what a peer that speaks
 //! something else may not break.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use tokio_stream::StreamExt;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::client::{block, compute, echo, request, try_connect, wait};
+use crate::http2::{self, Peer};
 use crate::models::GRPC;
 use crate::server::{PATIENCE, Server, eventually};
 
@@ -228,7 +229,7 @@ fn a_drain_ends_though_peers_stay() {
 }
 
 #[test]
-fn one_more_connection_than_allowed_is_closed() {
+fn one_more_connection_than_allowed_is_told_so() {
     with_server(
         |config| config.connections_max = 2,
         async |server| {
@@ -236,13 +237,51 @@ fn one_more_connection_than_allowed_is_closed() {
             for client in &mut served {
                 call(client, echo(1, b"served")).await;
             }
-            let refused = server.connect();
-            let ended = refused.stream().read(&mut [0; 1]);
-            assert!(matches!(ended, Ok(0)), "{ended:?}");
-            eventually("refused", 1, || server.stats.snapshot().refused);
+            for refused in 1..=3 {
+                // tonic comes back by itself.
+                let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
+                // It is told before or after it has asked, as the two race.
+                if let Ok(channel) = endpoint.connect().await {
+                    let status = QuintetClient::new(channel).call(echo(1, b"")).await.unwrap_err();
+                    let codes = [tonic::Code::ResourceExhausted, tonic::Code::Unavailable];
+                    assert!(codes.contains(&status.code()), "{status:?}");
+                }
+                assert!(server.stats.snapshot().refused >= refused);
+            }
+            let mut refused = Peer::mute(server.address);
+            refused.send(http2::PREFACE);
+            assert_eq!(refused.next().unwrap().kind, http2::SETTINGS);
+            let goaway = refused.next().unwrap();
+            assert_eq!(
+                (goaway.kind, &goaway.payload[..8]),
+                (http2::GOAWAY, &b"\0\0\0\0\0\0\0\x0b"[..])
+            );
+            assert_eq!(goaway.payload[8..], *b"too many connections; try later");
+            refused.farewell();
             for client in &mut served {
                 call(client, echo(2, b"still served")).await;
             }
+            drop(served);
+            eventually("open", 0, || server.stats.snapshot().open);
+            call(&mut connect(server).await, echo(3, b"room again")).await;
+        },
+    );
+}
+
+#[test]
+fn bytes_that_are_no_message_fail_their_call() {
+    with_server(
+        |_| (),
+        async |server| {
+            let mut peer = Peer::open(server.address, &[]);
+            for (stream, bytes) in [(1, &b"\0\0\0\0\x02\xff\xff"[..]), (3, b"\x07\0\0\0\x01x")] {
+                peer.send(&http2::headers(stream, http2::CALL));
+                peer.upload(&[stream], bytes, PATIENCE);
+                let head = peer.next_of(http2::HEADERS);
+                assert_eq!((head.stream, head.flags & http2::END_STREAM), (stream, 1));
+            }
+            peer.send(&http2::call(5, &echo(5, b"and the connection goes on")));
+            assert_eq!(peer.answer(5).id, 5);
         },
     );
 }
