@@ -117,6 +117,7 @@ fn the_page_is_up_to_date() -> Result<(), Failed> {
     if page == page::render(&Results::read()) {
         Ok(())
     } else {
-        Err("docs/faults.md is not what results/faults.json says: cargo test --test faults -- --page".into())
+        Err("docs/faults.md is not what the results say: `cargo test --test faults -- --page`"
+            .into())
     }
 }

@@ -45,7 +45,7 @@ only if it saw no error, no wrong reply and none missing.
 const LEGEND: &str = "\
 Each cell: whether the promise held, and what was measured, with the promised bound where that is a
 number. Every server had two workers (`--workers=2`), and timeouts short enough to wait for: 500 ms.
-The greedy peer's bystander is compared with one beside the same greed on *another* process of the
+Beside the greedy peer it had one, which the two must share. That bystander is compared with one beside the same greed on *another* process of the
 same server, in turns, so that the machine is equally busy; the servers' queues are what differs.
 
 ";
