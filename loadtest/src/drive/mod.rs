@@ -23,9 +23,9 @@ use rustix::time::Timespec;
 
 use self::connection::Connection;
 use self::framed::Framed;
+use self::http2::Http2;
 #[cfg(fuzzing)]
 pub use self::http2::fuzz;
-use self::http2::Http2;
 use self::wire::{Awaited, Wire};
 use crate::connect::Opener;
 use crate::plan::{Planned, Schedule};
