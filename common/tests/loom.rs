@@ -89,12 +89,12 @@ fn who_is_woken_sees_the_trigger() {
 
 #[test]
 fn no_more_connections_are_admitted_than_there_is_room_for() {
-    const ROOM: usize = 1;
+    const ROOM: u32 = 1;
     loom::model(|| {
         let (stats, open) = (Stats::new(), Arc::new(AtomicU32::new(0)));
         let come_and_go = |stats: Stats, open: Arc<AtomicU32>| {
-            if let Some(admitted) = stats.admit(ROOM) {
-                assert!(open.fetch_add(1, Relaxed) < ROOM as u32, "one too many");
+            if let Some(admitted) = stats.admit(ROOM as usize) {
+                assert!(open.fetch_add(1, Relaxed) < ROOM, "one too many");
                 open.fetch_sub(1, Relaxed);
                 drop(admitted);
             }

@@ -13,7 +13,7 @@ use prost::Message;
 const PREFIX_BYTES: usize = 4;
 
 /// What one read brings at the most.
-pub const READ_BYTES_MAX: usize = 96;
+pub(crate) const READ_BYTES_MAX: usize = 96;
 
 const TIMEOUTS: Timeouts = Timeouts {
     idle: Some(Duration::from_secs(100)),
@@ -24,7 +24,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 /// What may happen to a connection. A step that makes no sense where it stands does nothing: a
 /// read that the connection does not want, a reply without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// So many bytes of what the peer says come in one read.
     Receive(usize),
     /// The server asks for a request.
@@ -202,7 +202,7 @@ impl Model {
 }
 
 /// A connection and the model of it.
-pub struct Pair {
+pub(crate) struct Pair {
     connection: Connection,
     model: Model,
     now: Instant,
@@ -216,7 +216,7 @@ pub struct Pair {
 
 impl Pair {
     /// Before anything happens. `script` is all that the peer will say.
-    pub fn new(limits: Limits, script: Vec<u8>) -> Self {
+    pub(crate) fn new(limits: Limits, script: Vec<u8>) -> Self {
         let now = Instant::now();
         let (connection, model) = (Connection::new(limits, now), Model::new(limits, now));
         Self { connection, model, now, script, held_bytes: 0, unsent_bytes_peak: 0 }
@@ -226,10 +226,10 @@ impl Pair {
     ///
     /// # Panics
     /// If they differ.
-    pub fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         match step {
             Step::Receive(bytes) => self.receive(bytes),
-            Step::Take => drop(self.take()),
+            Step::Take => self.take(),
             Step::Respond(bytes) => self.respond(bytes),
             Step::Sent(bytes) => self.sent(bytes),
             Step::Stalled => {
@@ -252,7 +252,7 @@ impl Pair {
     ///
     /// # Panics
     /// If a request was lost, answered twice or out of order, or if there is no end.
-    pub fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.step(Step::Eof);
         while self.model.owes() {
             let before = (self.model.taken.len(), self.model.answered, self.model.sent_bytes);
