@@ -350,13 +350,21 @@ impl Buffer {
         &mut self.bytes
     }
 
+    #[inline]
     fn consume(&mut self, bytes: usize) {
         self.consumed += bytes;
         debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there is");
         if self.consumed >= self.bytes.len() {
             *self = Self::default();
-        } else if self.bytes.capacity() > KEPT_BYTES && self.len() <= self.bytes.capacity() / 8 {
-            // The rest of a large frame's buffer goes back before its reply needs another.
+        } else if self.bytes.capacity() > KEPT_BYTES {
+            self.give_back();
+        }
+    }
+
+    /// The rest of a large frame's buffer goes back before its reply needs another.
+    #[cold]
+    fn give_back(&mut self) {
+        if self.len() <= self.bytes.capacity() / 8 {
             *self = Self { bytes: self.bytes().to_vec(), consumed: 0 };
         }
     }

@@ -229,9 +229,20 @@ impl Stats {
 
     /// Counts a request as waiting for somebody to begin with it, until the guard is dropped.
     pub fn queue(&self) -> Queued {
+        self.queued();
+        Queued(self.clone())
+    }
+
+    /// The same until [`dequeued`](Self::dequeued): for a queue between cores, across which a
+    /// guard's own count would have to go too.
+    pub fn queued(&self) {
         let now = self.counters.queued.fetch_add(1, Relaxed) + 1;
         raise(&self.counters.queued_peak, now);
-        Queued(self.clone())
+    }
+
+    /// Counts a request as no longer waiting.
+    pub fn dequeued(&self) {
+        self.counters.queued.fetch_sub(1, Relaxed);
     }
 
     /// Counts a request that was told to come back later.
@@ -323,7 +334,7 @@ pub struct Queued(Stats);
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        self.0.counters.queued.fetch_sub(1, Relaxed);
+        self.0.dequeued();
     }
 }
 

@@ -147,7 +147,7 @@ fn answer(
 /// Carries plans out in the way of a thread, as many at a time as there are places.
 #[derive(Clone, Debug)]
 pub(crate) struct Player {
-    context: Context,
+    pub(crate) context: Context,
     places: Arc<Places>,
 }
 

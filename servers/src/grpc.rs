@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Code, Config, Request, Response, Service, Shutdown, Stats};
-use tokio::runtime;
+use tokio::{runtime, task};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
@@ -39,6 +39,10 @@ pub mod generated {
 }
 
 use generated::quintet_server::Quintet;
+
+/// Messages of one stream before the others get their turn: a connection has a hundred of them,
+/// and all may be full.
+const MESSAGES_PER_TURN: usize = 8;
 
 /// Serves until `shutdown`, then drains.
 ///
@@ -87,12 +91,17 @@ impl Quintet for Conversation {
         requests: tonic::Request<Streaming<Request>>,
     ) -> Result<tonic::Response<Self::ConverseStream>, Status> {
         let (player, ledger) = (self.player.clone(), self.ledger.clone());
+        let mut messages = 0;
         // One after the other, as on a framed connection; what is not asked for yet is held back
         // by HTTP/2's flow control.
         let responses = requests.into_inner().then(move |request| {
             let (player, ledger) = (player.clone(), ledger.clone());
+            messages += 1;
             async move {
                 let _begun = Begun::new(ledger);
+                if messages % MESSAGES_PER_TURN == 0 {
+                    task::yield_now().await;
+                }
                 Ok(player.play(request.map_err(as_the_contract_says)?).await)
             }
         });

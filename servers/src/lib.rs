@@ -54,6 +54,9 @@ pub const FRAMED: [Model; 4] = [THREADS, POOL, TASKS, EPOLL];
 /// messages through with fewer calls; where the buffer lives is the model's affair.
 pub const READ_CHUNK_BYTES: usize = 16 * 1024;
 
+/// Reads from one client before the others of its loop or runtime get their turn.
+const READS_PER_TURN: usize = 4;
+
 /// Threads that may be blocked at a time on behalf of an event loop: what the `blocking` crate
 /// allows, given to tokio too.
 const BLOCKED_THREADS_MAX: usize = 500;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use common::config::{Handoff, Overload};
-use common::stats::{Open, Queued, Tally};
+use common::stats::{Open, Tally};
 use common::{Config, Plan, Service, Shutdown, Stats};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -59,8 +59,8 @@ pub fn serve(
         let (pool, handed_over) = (Arc::clone(&pool), handed_over.clone());
         spawn_worker(index, move || {
             let mut tally = pool.context.stats.tally();
-            for Waiting { whoever: client, queued } in handed_over {
-                drop(queued);
+            for client in handed_over {
+                pool.context.stats.dequeued();
                 pool.work_for(&client, &mut tally);
                 drop(client);
                 if pool.context.shutdown.is_triggered() {
@@ -84,8 +84,8 @@ fn serve_whole_connections(
     for index in 0..config.workers.get() {
         let (player, handed_over) = (player.clone(), handed_over.clone());
         spawn_worker(index, move || {
-            for Waiting { whoever: conversation, queued } in handed_over {
-                drop(queued);
+            for conversation in handed_over {
+                player.context.stats.dequeued();
                 if let Err(error) = converse(&conversation, &player) {
                     tracing::debug!("connection: {error}");
                 }
@@ -98,10 +98,9 @@ fn serve_whole_connections(
             context.stats.rejected();
             return listener::refuse(&stream);
         }
-        let waiting =
-            Waiting { whoever: conversations.add(stream, open), queued: context.stats.queue() };
+        context.stats.queued();
         // There is room: nobody else puts anything in.
-        let _ = queue.try_send(waiting);
+        let _ = queue.try_send(conversations.add(stream, open));
     })?;
     conversations.drain(config.drain_timeout);
     Ok(())
@@ -109,17 +108,11 @@ fn serve_whole_connections(
 
 /// The bounded queue. Each connection stands in it once at the most: where all may wait, it is as
 /// long as there are connections, and so never full.
-fn queue<T>(config: &Config) -> (Sender<Waiting<T>>, Receiver<Waiting<T>>) {
+fn queue<T>(config: &Config) -> (Sender<T>, Receiver<T>) {
     crossbeam_channel::bounded(match config.overload {
         Overload::Wait => config.connections_max,
         Overload::Reject => config.in_flight_max,
     })
-}
-
-/// Who stands in the queue.
-struct Waiting<T> {
-    whoever: T,
-    queued: Queued,
 }
 
 fn spawn_worker(index: usize, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

@@ -20,12 +20,12 @@ use common::{Config, Connection, Plan, Service, Shutdown, Stats};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
-use tokio::{runtime, time};
+use tokio::{runtime, task, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::awaiting::{self, Player, name_threads};
-use crate::{Context, READ_CHUNK_BYTES, listener};
+use crate::{Context, READ_CHUNK_BYTES, READS_PER_TURN, listener};
 
 /// Serves until `shutdown`, then drains.
 ///
@@ -121,6 +121,7 @@ async fn converse(
     let mut connection = Connection::new(player.context.limits, Instant::now());
     let mut tally = player.context.stats.tally();
     let mut watchdog = pin!(time::sleep(Duration::MAX));
+    let mut reads = 0;
     loop {
         answer(&mut stream, &mut connection, player, &mut tally).await?;
         flush(&mut stream, &mut connection, player, &mut tally).await?;
@@ -139,12 +140,16 @@ async fn converse(
             let due = connection.times_out(&player.context.timeouts).map(|(at, _)| at);
             tokio::select! {
                 biased;
-                read = read(&mut stream, &mut connection) => read?,
+                read = read(&mut stream, &mut connection, &mut reads) => read?,
                 () = draining.cancelled(), if !draining.is_cancelled() => {}
                 () = until(watchdog.as_mut(), due) => {
                     player.context.has_timed_out(&connection, Instant::now());
                     return Ok(());
                 }
+            }
+            if reads == READS_PER_TURN {
+                reads = 0;
+                task::yield_now().await;
             }
         }
     }
@@ -216,13 +221,19 @@ async fn until(mut timer: Pin<&mut Sleep>, due: Option<Instant>) {
     }
 }
 
-/// One read. The buffer is on the worker's stack, and only while bytes are there: a task that
-/// waits has none.
-async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result<()> {
+/// One read; `reads` counts them until one has to wait, which lets the others have their turn. The
+/// buffer is on the worker's stack, and only while bytes are there: a task that waits has none.
+async fn read(
+    stream: &mut TcpStream,
+    connection: &mut Connection,
+    reads: &mut usize,
+) -> io::Result<()> {
     poll_fn(|task| {
         let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
         let mut chunk = ReadBuf::uninit(&mut chunk);
-        ready!(Pin::new(&mut *stream).poll_read(task, &mut chunk))?;
+        let poll = Pin::new(&mut *stream).poll_read(task, &mut chunk);
+        *reads = if poll.is_ready() { *reads + 1 } else { 0 };
+        ready!(poll)?;
         match chunk.filled() {
             [] => connection.received_eof(),
             bytes => connection.receive(bytes, Instant::now()),

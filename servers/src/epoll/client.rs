@@ -16,9 +16,7 @@ use mio::net::TcpStream;
 
 use super::ClientKey;
 use super::desk::Desk;
-
-/// Reads from one client before the others get their turn.
-const READS_PER_TURN: usize = 4;
+use crate::READS_PER_TURN;
 
 pub(super) struct Client {
     socket: TcpStream,

@@ -110,7 +110,7 @@ impl Watch {
 
     /// Looks: is it time?
     pub(super) fn look(&mut self, seen: Seen, now: Instant) -> Verdict {
-        if self.is_leaving && !seen.is_open {
+        if self.is_leaving && !seen.is_open && seen.idle_after().is_some() {
             return Verdict::Ends("it was none when the drain began");
         }
         let given_up = seen.given_up - std::mem::replace(&mut self.given_up, seen.given_up);

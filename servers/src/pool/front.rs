@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use slotmap::KeyData;
 
 use super::session::{Client, Session};
-use super::{ClientKey, Pool, Waiting};
+use super::{ClientKey, Pool};
 use crate::{listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.
@@ -32,7 +32,7 @@ const WAKE_UP: u64 = u64::MAX - 1;
 
 pub(super) struct Front {
     pool: Arc<Pool>,
-    queue: Sender<Waiting<Arc<Client>>>,
+    queue: Sender<Arc<Client>>,
     listener: Option<TcpListener>,
     /// When to accept again, after a pause.
     accept_again_at: Option<Instant>,
@@ -48,7 +48,7 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(
         pool: Arc<Pool>,
-        queue: Sender<Waiting<Arc<Client>>>,
+        queue: Sender<Arc<Client>>,
         listener: TcpListener,
         config: &Config,
     ) -> io::Result<Self> {
@@ -163,9 +163,9 @@ impl Front {
             Ok(true) => {
                 session.handed_over = true;
                 drop(session);
-                let queued = self.pool.context.stats.queue();
+                self.pool.context.stats.queued();
                 // There is room: nobody else puts anything in.
-                let _ = self.queue.try_send(Waiting { whoever: Arc::clone(client), queued });
+                let _ = self.queue.try_send(Arc::clone(client));
             }
             Ok(false) => self.pool.release(client, &mut session),
             Err(error) => {

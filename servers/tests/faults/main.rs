@@ -20,13 +20,13 @@ mod peer;
 mod results;
 mod rows;
 
-use std::process::{Command, ExitCode};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use self::harness::{client, patience, process};
-use self::matrix::{Cell, Row};
+use self::matrix::Cell;
 use self::results::Results;
 use self::rows::ROWS;
 
@@ -76,14 +76,14 @@ fn main() -> ExitCode {
 
 fn write_page(results: &Results) {
     std::fs::write(results::path(page::PATH), page::render(results)).expect("docs/ can be written");
+    let readme = results::path(page::README);
+    let text = std::fs::read_to_string(&readme).expect("there is a README");
+    std::fs::write(readme, page::into_readme(&text)).expect("the README can be written");
 }
 
 /// Each cell by its name, `fault::server`.
 fn trials(is_measured: bool, shows_figures: bool, cells: &Cells) -> impl Iterator<Item = Trial> {
-    let each = ROWS
-        .iter()
-        .filter(|row| can_be_done(row))
-        .flat_map(|row| row.servers.iter().map(move |model| (row, *model)));
+    let each = ROWS.iter().flat_map(|row| row.servers.iter().map(move |model| (row, *model)));
     each.map(move |(row, model)| {
         let cells = Arc::clone(cells);
         Trial::test(format!("{}::{}", row.name, model.name), move || {
@@ -98,26 +98,14 @@ fn trials(is_measured: bool, shows_figures: bool, cells: &Cells) -> impl Iterato
     })
 }
 
-/// Whether the servers have the flags that a row needs.
-fn can_be_done(row: &Row) -> bool {
-    !row.name.starts_with("overload") || servers_take("--overload")
-}
-
-/// Whether the servers know a flag.
-fn servers_take(flag: &str) -> bool {
-    static HELP: LazyLock<String> = LazyLock::new(|| {
-        let help = Command::new(env!("CARGO_BIN_EXE_threads")).arg("--help").output();
-        String::from_utf8(help.expect("the binary runs").stdout).expect("help is text")
-    });
-    HELP.contains(flag)
-}
-
 fn the_page_is_up_to_date() -> Result<(), Failed> {
     let page = std::fs::read_to_string(results::path(page::PATH))?;
-    if page == page::render(&Results::read()) {
+    let readme = std::fs::read_to_string(results::path(page::README))?;
+    if page == page::render(&Results::read()) && readme == page::into_readme(&readme) {
         Ok(())
     } else {
-        Err("docs/faults.md is not what the results say: `cargo test --test faults -- --page`"
+        Err("docs/faults.md or README.md is not what the results and the rows say: \
+             `cargo test -p servers --test faults -- --page` writes them"
             .into())
     }
 }

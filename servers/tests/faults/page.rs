@@ -9,6 +9,19 @@ use crate::rows::ROWS;
 
 /// Where it stands.
 pub(crate) const PATH: &str = "docs/faults.md";
+/// The table of promises stands here too, between these lines.
+pub(crate) const README: &str = "README.md";
+const BEGIN: &str = "<!-- promises: begin -->\n";
+const END: &str = "<!-- promises: end -->\n";
+
+/// The README with the promises as they are.
+pub(crate) fn into_readme(readme: &str) -> String {
+    let (before, rest) = readme.split_once(BEGIN).expect("the README has a place for them");
+    let (_, after) = rest.split_once(END).expect("which has an end");
+    let mut promised = String::new();
+    promises(&mut promised);
+    format!("{before}{BEGIN}\n{promised}\n{END}{after}")
+}
 
 pub(crate) fn render(results: &Results) -> String {
     let mut page = INTRODUCTION.to_owned();

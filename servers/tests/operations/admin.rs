@@ -45,7 +45,7 @@ fn only_reading_is_allowed() {
 #[test]
 fn readiness_goes_before_accepting_stops() {
     for model in all() {
-        let mut server = Administered::start(model, &["--drain-delay=1s"]);
+        let mut server = Administered::start(model, &["--drain-delay=10m"]);
         server.signal(Signal::TERM);
         eventually("readyz", 503, || server.get("/readyz").0);
         assert_eq!(server.get("/readyz").1, "draining\n");
@@ -55,7 +55,8 @@ fn readiness_goes_before_accepting_stops() {
             let mut client = client;
             client.echoes(1, b"late, and served");
         }
-        assert!(server.process().ended().success(), "{}", model.name);
+        server.signal(Signal::TERM);
+        assert_eq!(server.process().ended().code(), Some(128 + 15), "{}", model.name);
     }
 }
 
@@ -63,16 +64,24 @@ fn readiness_goes_before_accepting_stops() {
 fn the_admin_port_outlives_the_drain() {
     for model in all().filter(|model| model.name != GRPC.name) {
         let mut server = Administered::start(model, &["--drain-timeout=10m"]);
-        let mut client = Client::connect(server.address);
-        client.send(&[wait(1, Duration::from_millis(500))]);
+        let client = Client::connect(server.address);
+        client.send(&[wait(1, Duration::from_mins(1))]);
         eventually("in progress", 1, || server.stats().in_progress);
         server.signal(Signal::TERM);
         eventually("drain begins", true, || try_connect(server.address).is_err());
         assert_eq!(server.get("/readyz").0, 503, "{}", model.name);
         assert_eq!(server.get("/healthz").0, 200);
         assert!(server.get("/metrics").1.contains("\nquintet_ready 0\n"));
-        client.receive_ok(1);
-        drop(client);
+        server.signal(Signal::TERM);
+        assert_eq!(server.process().ended().code(), Some(128 + 15));
+    }
+}
+
+#[test]
+fn a_delay_ends_by_itself() {
+    for model in all() {
+        let mut server = Administered::start(model, &["--drain-delay=100ms"]);
+        server.signal(Signal::TERM);
         assert!(server.process().ended().success(), "{}", model.name);
     }
 }

@@ -13,7 +13,6 @@ use crate::patience::{PATIENCE, eventually};
 use crate::peer::Peer;
 use crate::process::ServerProcess;
 use crate::rows::silence::fill;
-use crate::servers_take;
 
 /// The drain timeout of 500 ms, and as much again.
 const PROMISED: Duration = Duration::from_secs(1);
@@ -101,20 +100,16 @@ fn long_request(ground: &Ground, server: &ServerProcess) -> Peer {
 
 fn what_was_read_is_answered(ground: &Ground, record: &mut Record) {
     const LONG: Duration = Duration::from_millis(500);
-    let mut flags = vec!["--drain-timeout=10m"];
-    if servers_take("--admin") {
-        flags.push("--admin=127.0.0.1:0");
-    }
-    let mut server = ground.serve(&flags);
-    let admin = servers_take("--admin").then(|| server.says("admin address=").parse().unwrap());
+    let mut server = ground.serve(&["--drain-timeout=10m", "--admin=127.0.0.1:0"]);
+    let admin = server.says("admin address=").parse().unwrap();
     let mut peer = ground.connect(&server);
     peer.send(&[wait(1, LONG), echo(2, b"read with it")]);
     eventually("in progress", 1, || server.stats().in_progress);
-    assert!(admin.is_none_or(is_ready), "it was ready before the signal");
+    assert!(is_ready(admin), "it was ready before the signal");
     let began = Instant::now();
     server.signal(Signal::TERM);
     refuses(&server);
-    record.holds(!admin.is_some_and(is_ready), || "ready, though it drains".to_owned());
+    record.holds(!is_ready(admin), || "ready, though it drains".to_owned());
     record.within("refuses newcomers after", began.elapsed(), LONG, BUSY);
     peer.receive_ok(1);
     assert_eq!(peer.receive_ok(2), b"read with it");
