@@ -42,7 +42,7 @@ use generated::quintet_server::Quintet;
 
 /// Messages of one stream before the others get their turn: a connection has a hundred of them,
 /// and all may be full.
-const MESSAGES_PER_TURN: usize = 8;
+const MESSAGES_PER_TURN: usize = 4;
 
 /// Serves until `shutdown`, then drains.
 ///

@@ -51,11 +51,9 @@ pub const GRPC: Model = Model { name: "grpc", listen: "127.0.0.1:7005", serve: g
 pub const FRAMED: [Model; 4] = [THREADS, POOL, TASKS, EPOLL];
 
 /// How much one read takes at the most. The same for every model, so that none gets larger
-/// messages through with fewer calls; where the buffer lives is the model's affair.
+/// messages through with fewer calls; where the buffer lives is the model's affair. Where clients
+/// share a thread it is also a turn: after a read that took so much, the others come first.
 pub const READ_CHUNK_BYTES: usize = 16 * 1024;
-
-/// Reads from one client before the others of its loop or runtime get their turn.
-const READS_PER_TURN: usize = 4;
 
 /// Threads that may be blocked at a time on behalf of an event loop: what the `blocking` crate
 /// allows, given to tokio too.

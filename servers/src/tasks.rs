@@ -6,7 +6,7 @@
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::net;
 use std::pin::{Pin, pin};
 use std::task::ready;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::awaiting::{self, Player, name_threads};
-use crate::{Context, READ_CHUNK_BYTES, READS_PER_TURN, listener};
+use crate::{Context, READ_CHUNK_BYTES, listener};
 
 /// Serves until `shutdown`, then drains.
 ///
@@ -121,11 +121,14 @@ async fn converse(
     let mut connection = Connection::new(player.context.limits, Instant::now());
     let mut tally = player.context.stats.tally();
     let mut watchdog = pin!(time::sleep(Duration::MAX));
-    let mut reads = 0;
+    let mut more_waits = false;
     loop {
         answer(&mut stream, &mut connection, player, &mut tally).await?;
         flush(&mut stream, &mut connection, player, &mut tally).await?;
         player.context.stats.add(&mut tally);
+        if mem::take(&mut more_waits) {
+            task::yield_now().await; // the others come first
+        }
         if draining.is_cancelled() {
             connection.drain();
         }
@@ -140,16 +143,12 @@ async fn converse(
             let due = connection.times_out(&player.context.timeouts).map(|(at, _)| at);
             tokio::select! {
                 biased;
-                read = read(&mut stream, &mut connection, &mut reads) => read?,
+                read = read(&mut stream, &mut connection) => more_waits = read?,
                 () = draining.cancelled(), if !draining.is_cancelled() => {}
                 () = until(watchdog.as_mut(), due) => {
                     player.context.has_timed_out(&connection, Instant::now());
                     return Ok(());
                 }
-            }
-            if reads == READS_PER_TURN {
-                reads = 0;
-                task::yield_now().await;
             }
         }
     }
@@ -221,24 +220,18 @@ async fn until(mut timer: Pin<&mut Sleep>, due: Option<Instant>) {
     }
 }
 
-/// One read; `reads` counts them until one has to wait, which lets the others have their turn. The
-/// buffer is on the worker's stack, and only while bytes are there: a task that waits has none.
-async fn read(
-    stream: &mut TcpStream,
-    connection: &mut Connection,
-    reads: &mut usize,
-) -> io::Result<()> {
+/// One read; whether more may wait behind it. The buffer is on the worker's stack, and only while
+/// bytes are there: a task that waits has none.
+async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result<bool> {
     poll_fn(|task| {
         let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
         let mut chunk = ReadBuf::uninit(&mut chunk);
-        let poll = Pin::new(&mut *stream).poll_read(task, &mut chunk);
-        *reads = if poll.is_ready() { *reads + 1 } else { 0 };
-        ready!(poll)?;
+        ready!(Pin::new(&mut *stream).poll_read(task, &mut chunk))?;
         match chunk.filled() {
             [] => connection.received_eof(),
             bytes => connection.receive(bytes, Instant::now()),
         }
-        io::Result::Ok(()).into()
+        io::Result::Ok(chunk.remaining() == 0).into()
     })
     .await
 }

@@ -16,7 +16,6 @@ use mio::net::TcpStream;
 
 use super::ClientKey;
 use super::desk::Desk;
-use crate::READS_PER_TURN;
 
 pub(super) struct Client {
     socket: TcpStream,
@@ -106,7 +105,7 @@ impl Client {
 
     /// Answers what is there, writes all replies at once, reads on.
     pub(super) fn take_turn(&mut self, key: ClientKey, desk: &mut Desk) -> io::Result<Turn> {
-        let mut reads = 0;
+        let mut has_read = false;
         loop {
             self.answer(key, desk);
             self.flush(desk)?;
@@ -117,10 +116,10 @@ impl Client {
                 return Ok(Turn::Finished);
             }
             if self.readable && self.connection.wants_read() {
-                if reads == READS_PER_TURN {
-                    return Ok(Turn::Unfinished);
+                if has_read {
+                    return Ok(Turn::Unfinished); // a short read would have ended it
                 }
-                reads += 1;
+                has_read = true;
                 self.read(desk)?;
             } else if !self.can_answer() {
                 return Ok(Turn::Waiting);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::{Request, Response};
+use common::{Code, Request, Response};
 use servers::grpc::generated::quintet_client::QuintetClient;
 use tokio::runtime::{self, Runtime};
 use tonic::transport::{Channel, Endpoint};
@@ -94,6 +94,23 @@ impl Bystander {
     /// Connects, is answered once, and goes on.
     #[track_caller]
     pub(crate) fn beside(wire: Wire, address: SocketAddr, pace: Duration) -> Self {
+        Self::of(wire, address, pace, |_| false)
+    }
+
+    /// One who is in the same boat: its echoes are refused with those of all others.
+    #[track_caller]
+    pub(crate) fn among(wire: Wire, address: SocketAddr, pace: Duration) -> Self {
+        let refused = format!("code: {}", Code::ResourceExhausted as u32);
+        Self::of(wire, address, pace, move |error| error.contains(&refused))
+    }
+
+    #[track_caller]
+    fn of(
+        wire: Wire,
+        address: SocketAddr,
+        pace: Duration,
+        is_fine: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Self {
         let mut caller = Caller::connect(wire, address).expect("the bystander is let in");
         caller.echo(0).expect("the bystander is served");
         let stop = Arc::new(AtomicBool::new(false));
@@ -103,10 +120,11 @@ impl Bystander {
             loop {
                 id += 1;
                 let began = Instant::now();
-                if let Err(error) = caller.echo(id) {
-                    return (Echoes { latencies }, Some(error));
+                match caller.echo(id) {
+                    Ok(()) => latencies.push(began.elapsed()),
+                    Err(error) if is_fine(&error) => {}
+                    Err(error) => return (Echoes { latencies }, Some(error)),
                 }
-                latencies.push(began.elapsed());
                 if stopped.load(Ordering::Relaxed) {
                     return (Echoes { latencies }, None);
                 }

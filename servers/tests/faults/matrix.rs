@@ -9,7 +9,7 @@ use servers::{FRAMED, GRPC, Model};
 
 use crate::bystander::{Bystander, Echoes, PACE};
 use crate::peer::{Peer, Wire};
-use crate::process::ServerProcess;
+use crate::process::{ServerProcess, command};
 
 /// A fault, and what every server promises under it.
 pub(crate) struct Row {
@@ -43,6 +43,15 @@ impl Ground {
     #[track_caller]
     pub(crate) fn serve(&self, flags: &[&str]) -> ServerProcess {
         ServerProcess::start(self.model, &arguments(flags))
+    }
+
+    /// The same, where freed memory goes back to the kernel at once: what the process has is then
+    /// what it holds. (glibc keeps large blocks, once some have been freed.)
+    #[track_caller]
+    pub(crate) fn serve_giving_back(&self, flags: &[&str]) -> ServerProcess {
+        let mut command = command(self.model, &arguments(flags));
+        command.env("MALLOC_MMAP_THRESHOLD_", "131072");
+        ServerProcess::start_command(command)
     }
 
     #[track_caller]

@@ -58,8 +58,11 @@ only if it saw no error, no wrong reply and none missing.
 const LEGEND: &str = "\
 Each cell: whether the promise held, and what was measured, with the promised bound where that is a
 number. Every server had two workers (`--workers=2`), and timeouts short enough to wait for: 500 ms.
-Beside the greedy peer it had one, which the two must share. That bystander is compared with one beside the same greed on *another* process of the
-same server, in turns, so that the machine is equally busy; the servers' queues are what differs.
+Beside the greedy peer it had one, which the two must share. That bystander is compared with one
+beside the same greed on *another* process of the same server, in turns, so that the machine is equally
+busy; the servers' queues are what differs. What a peer that never reads holds was measured with
+`MALLOC_MMAP_THRESHOLD_=131072`, or else glibc keeps some of the large blocks that were freed: up to
+12 MiB in a thread's arena.
 
 ";
 

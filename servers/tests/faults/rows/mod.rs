@@ -58,7 +58,11 @@ pub(crate) const ROWS: &[Row] = &[
             ),
             ("tasks", "one timer a connection, which is set anew only when it fires too early"),
             ("epoll", "the loop looks at all connections every eighth of the timeout"),
-            ("grpc", "without a preface the shorter of idle and read timeout applies"),
+            (
+                "grpc",
+                "it is told to go (GOAWAY), and has a second to do so; without a preface the \
+                 shorter of idle and read timeout applies, and no second",
+            ),
         ],
         servers: ALL,
         test: silence::silent_peer,
@@ -83,8 +87,8 @@ pub(crate) const ROWS: &[Row] = &[
         how: &[
             (
                 "threads",
-                "the timeout is an option of the socket, and holds for one call: one that took a \
-                 few bytes before it stalled is followed by another",
+                "the timeout is an option of the socket; a call blocks for an eighth of it, for it \
+                 does not say when the last byte was taken",
             ),
             ("pool", "a stalled connection is with the front, which looks at it now and then"),
             ("tasks", "a timer, set only where a write has to wait"),
@@ -97,15 +101,20 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "greedy_peer",
         fault: "a peer that pipelines without end",
-        promise: "a bystander's p99 at most twice that of a run without it",
+        promise: "a bystander's p99 at most twice that of a run without it (over HTTP/2, where the \
+                  peer has a hundred streams, ten times)",
         flags: "none",
         peer_sees: "its answers, at the pace that is left for it",
         how: &[
             ("threads", "the kernel's scheduler shares the cores between threads"),
             ("pool", "a connection goes back to the end of the queue after each batch"),
-            ("tasks", "the runtime makes a task yield after a budget of operations"),
-            ("epoll", "a turn has a bound of reads; the rest waits for the next round"),
-            ("grpc", "HTTP/2's windows bound what is taken of one connection"),
+            ("tasks", "a task yields after each read that filled its buffer"),
+            ("epoll", "a turn ends after a read that filled its buffer"),
+            (
+                "grpc",
+                "a connection yields after 16 KiB, a stream after four messages; but a runtime \
+                 shares by task, and a hundred streams are a hundred tasks: twice is not kept",
+            ),
         ],
         servers: ALL,
         test: greedy::greedy_peer,
@@ -186,7 +195,13 @@ pub(crate) const ROWS: &[Row] = &[
                   0.8 of that at capacity",
         flags: "`--overload` (wait), `--max-in-flight`",
         peer_sees: "answers that come later",
-        how: &[],
+        how: &[
+            ("threads", "threads wait at a semaphore, in the order of their coming"),
+            ("pool", "the queue is as long as there are connections; one stands in it once"),
+            ("tasks", "tasks await a permit"),
+            ("epoll", "clients stand in a line of the loop's own"),
+            ("grpc", "calls await a permit; a connection has a hundred of them at the most"),
+        ],
         servers: ALL,
         test: overload::overload_wait,
     },
@@ -197,7 +212,17 @@ pub(crate) const ROWS: &[Row] = &[
                   goodput at least 0.8 of that at capacity",
         flags: "`--overload` (wait), `--max-in-flight`",
         peer_sees: "RESOURCE_EXHAUSTED for what is too much",
-        how: &[],
+        how: &[
+            ("threads", "no place is free in a semaphore; what takes no time needs none"),
+            (
+                "pool",
+                "the queue is full; every request needs a worker, so that a bystander's echoes \
+                 are refused with the others",
+            ),
+            ("tasks", "no permit is free; what takes no time needs none"),
+            ("epoll", "the loop's share of the places is taken; each loop has its own"),
+            ("grpc", "no permit is free; the refusal is the call's status"),
+        ],
         servers: ALL,
         test: overload::overload_reject,
     },

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::Code;
 
+use crate::bystander::{Bystander, PACE};
 use crate::client::block;
 use crate::gauge::Growth;
 use crate::matrix::{Ground, Record};
@@ -63,7 +64,13 @@ fn compare(ground: &Ground, record: &mut Record, overload: &str) -> Outcome {
         flags.push("--workers=8"); // as many as may be in flight: each is done by one of them
     }
     let server = ground.serve(&flags);
-    let bystander = ground.bystander(&server);
+    // In the pool an echo needs a worker too.
+    let is_refused = ground.model.name == servers::POOL.name && overload == "reject";
+    let bystander = if is_refused {
+        Bystander::among(ground.wire, server.address, PACE)
+    } else {
+        ground.bystander(&server)
+    };
     let time = Duration::from_secs(if ground.is_measured { 3 } else { 1 });
     let capacity = drive(ground, &server, 1.0, time);
     let growth = Growth::of(&server);
