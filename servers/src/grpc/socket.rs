@@ -11,7 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::ledger::Ledger;
-use crate::READ_CHUNK_BYTES;
 
 /// One accepted connection.
 pub(super) struct Socket {
@@ -22,22 +21,12 @@ pub(super) struct Socket {
     half_a_frame: u64,
     writes: u64,
     is_stalled: bool,
-    /// Bytes read since this connection last waited, or let the others have their turn.
-    turn_bytes: usize,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, ledger: Arc<Ledger>) -> Self {
         let frames = Frames::default();
-        Self {
-            stream,
-            ledger,
-            frames,
-            half_a_frame: 0,
-            writes: 0,
-            is_stalled: false,
-            turn_bytes: 0,
-        }
+        Self { stream, ledger, frames, half_a_frame: 0, writes: 0, is_stalled: false }
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -75,19 +64,11 @@ impl AsyncRead for Socket {
         task: &mut Task<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.turn_bytes >= READ_CHUNK_BYTES {
-            self.turn_bytes = 0;
-            task.waker().wake_by_ref(); // the others come first
-            return Poll::Pending;
-        }
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(task, buffer);
         if poll.is_ready() {
-            self.turn_bytes += buffer.filled().len() - before;
             self.count(Tally { reads: 1, ..Tally::default() });
             self.received(&buffer.filled()[before..]);
-        } else {
-            self.turn_bytes = 0;
         }
         poll
     }

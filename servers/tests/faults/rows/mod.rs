@@ -112,8 +112,8 @@ pub(crate) const ROWS: &[Row] = &[
             ("epoll", "a turn ends after a read that filled its buffer"),
             (
                 "grpc",
-                "a connection yields after 16 KiB, a stream after four messages; but a runtime \
-                 shares by task, and a hundred streams are a hundred tasks: twice is not kept",
+                "a stream yields after four messages; but a runtime shares by task, and a hundred \
+                 streams are a hundred tasks: twice is not kept",
             ),
         ],
         servers: ALL,

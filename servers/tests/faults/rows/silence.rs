@@ -43,7 +43,7 @@ pub(super) fn silent_peer(ground: &Ground, record: &mut Record) {
     record.figure("of 300 closed", closed as f64, "");
     record.holds(closed == SILENT, || format!("{closed} of {SILENT} were closed"));
     // Over HTTP/2 a peer is told to go, and has a second to do so.
-    let to_leave = Duration::from_secs(if ground.is_framed() { 0 } else { 1 });
+    let to_leave = Duration::from_secs(u64::from(!ground.is_framed()));
     record.within("the last one after", latest, SOON_AFTER + to_leave, BUSY);
     record.holds(latest >= TIMEOUT, || format!("closed too early, after {latest:?}"));
     eventually("counted as timeouts", SILENT as u64, || {
