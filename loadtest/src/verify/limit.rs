@@ -52,7 +52,7 @@ pub(super) fn framed(scene: &Scene<'_>) -> Result<(), Fault> {
     keeps_to(scene, max, &enter, &refused, &mut stays)
 }
 
-/// Before HTTP/2 has begun there is no way to say why.
+/// The others are closed; a server may say why before (GOAWAY).
 pub(super) fn grpc(scene: &Scene<'_>) -> Result<(), Fault> {
     let max = max(scene)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,11 +75,17 @@ pub(super) fn grpc(scene: &Scene<'_>) -> Result<(), Fault> {
         let patience = scene.patience.at_most(STEP_TIMEOUT);
         let mut stream = TcpStream::connect_timeout(&address, patience.left())?;
         stream.set_read_timeout(Some(patience.left()))?;
-        match stream.read(&mut [0; 1024]) {
-            Ok(0) => Ok(()),
-            Err(error) if is_reset(&error) => Ok(()),
-            Ok(_) => Err("it is served".into()), // the server's settings
-            Err(_) => Err("it is neither served nor closed".into()),
+        let (mut said, mut chunk) = (Vec::new(), [0; 1024]);
+        loop {
+            match stream.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Err(error) if is_reset(&error) => return Ok(()),
+                Ok(bytes) => said.extend_from_slice(&chunk[..bytes]),
+                Err(_) => return Err("it is neither served nor closed".into()),
+            }
+            if !says_goodbye(&said) {
+                return Err("it is served".into()); // these are the server's settings, and no more
+            }
         }
     };
     let mut stays = |grpc: &mut Grpc| {
@@ -90,6 +96,20 @@ pub(super) fn grpc(scene: &Scene<'_>) -> Result<(), Fault> {
         expect(&answer, 2, 0, b"still")
     };
     keeps_to(scene, max, &enter, &refused, &mut stays)
+}
+
+/// Whether one of these frames (RFC 9113, 4.1: three bytes of length, one of type) is a GOAWAY.
+fn says_goodbye(mut frames: &[u8]) -> bool {
+    const HEAD_BYTES: usize = 9;
+    const GOAWAY: u8 = 7;
+    while let [a, b, c, kind, ..] = *frames {
+        if kind == GOAWAY {
+            return true;
+        }
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        frames = frames.get(HEAD_BYTES + length..).unwrap_or_default();
+    }
+    false
 }
 
 type AskedOne = std::pin::Pin<Box<dyn Future<Output = Result<Grpc, Fault>>>>;
