@@ -96,6 +96,13 @@ impl Server {
         let mut draining = pin!(draining.cancelled());
         let mut watch = Watch::new(ledger.context.timeouts, Instant::now());
         let mut timer = pin!(time::sleep_until(watch.look_at().into()));
+        // A peer that is told to go for its silence, and does not take that either, counts once.
+        let mut has_timed_out = false;
+        let mut timed_out = |timeout| {
+            if !std::mem::replace(&mut has_timed_out, true) {
+                ledger.context.timed_out(timeout);
+            }
+        };
         poll_fn(|task| {
             loop {
                 // Before the preface nothing was asked, and no farewell would be understood: the
@@ -108,7 +115,7 @@ impl Server {
                     let error = ended.err();
                     if error.as_ref().is_some_and(hyper::Error::is_timeout) {
                         // It did not say that it is there.
-                        ledger.context.timed_out(Timeout::Read);
+                        timed_out(Timeout::Read);
                     }
                     return Poll::Ready(error.map(|error| error.to_string()));
                 }
@@ -120,12 +127,12 @@ impl Server {
                 match watch.look(ledger.seen(), Instant::now()) {
                     Verdict::Stays => {}
                     Verdict::Leaves => {
-                        ledger.context.timed_out(Timeout::Idle);
+                        timed_out(Timeout::Idle);
                         watch.leaves();
                         connection.as_mut().graceful_shutdown();
                     }
                     Verdict::TimedOut(timeout) => {
-                        ledger.context.timed_out(timeout);
+                        timed_out(timeout);
                         return Poll::Ready(None);
                     }
                     Verdict::Ends(why) => return Poll::Ready(Some(why.to_owned())),
