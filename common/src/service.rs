@@ -113,6 +113,9 @@ impl Service {
                 }
                 Err(refusal) => Plan::Reply(refusal),
             },
+            Some(Work::GetUser(_)) => {
+                Plan::Reply(Response::error(id, Code::NotFound, "there are no users yet"))
+            }
             None => Plan::Reply(Response::error(
                 id,
                 Code::InvalidArgument,

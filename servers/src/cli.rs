@@ -159,10 +159,20 @@ fn to_usize(bounded: u64) -> usize {
 
 /// Runs one server from its flags to its exit code; `adjust` puts the model's own knobs in.
 pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) -> ExitCode {
+    main_with(model, args, adjust, model.serve)
+}
+
+/// The same, where `serve` knows more than the model's flags say.
+pub fn main_with(
+    model: &Model,
+    args: &CommonArgs,
+    adjust: impl FnOnce(&mut Config),
+    serve: impl FnOnce(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
+) -> ExitCode {
     logs::init(args.log, args.log_format);
     let mut config = args.config();
     adjust(&mut config);
-    match run(model, args, &config) {
+    match run(model, args, &config, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -171,7 +181,12 @@ pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) 
     }
 }
 
-fn run(model: &Model, args: &CommonArgs, config: &Config) -> anyhow::Result<()> {
+fn run(
+    model: &Model,
+    args: &CommonArgs,
+    config: &Config,
+    serve: impl FnOnce(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
+) -> anyhow::Result<()> {
     let listener = listen(args.listen, "--listen")?;
     let admin = args.admin.map(|address| listen(address, "--admin")).transpose()?;
     raise_descriptor_limit(config.connections_max as u64);
@@ -188,7 +203,7 @@ fn run(model: &Model, args: &CommonArgs, config: &Config) -> anyhow::Result<()> 
     println!("{} {listening}", model.name);
     io::stdout().flush()?;
     tell_supervisor(&[NotifyState::Ready, NotifyState::Status(&listening)]);
-    let served = (model.serve)(listener, Service::new(), config, &shutdown, &stats);
+    let served = serve(listener, Service::new(), config, &shutdown, &stats);
     print_stats(&stats);
     served.with_context(|| format!("{} stopped serving", model.name))
 }

@@ -7,13 +7,16 @@
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `socket` and `ledger` tell the watch what there is to see.
+//! `routes` says whom a call is for; `socket` and `ledger` tell the watch what there is to see.
 
 mod accept;
 mod call;
 mod connection;
 mod ledger;
+mod routes;
+mod services;
 mod socket;
+mod transport;
 mod upload;
 mod watch;
 
@@ -23,12 +26,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use common::{Code, Config, Request, Response, Service, Shutdown, Stats};
+use futures_util::{Stream, StreamExt};
 use tokio::{runtime, task};
-use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
 use self::ledger::{Begun, Ledger};
+pub use self::transport::Transport;
 use crate::Context;
 use crate::awaiting::{self, Player};
 
@@ -36,6 +41,11 @@ use crate::awaiting::{self, Player};
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)] // not ours to style
 pub mod generated {
     tonic::include_proto!("quintet.v1");
+
+    /// The service of the public gRPC examples.
+    pub mod helloworld {
+        tonic::include_proto!("helloworld");
+    }
 }
 
 use generated::quintet_server::Quintet;
@@ -43,6 +53,21 @@ use generated::quintet_server::Quintet;
 /// Messages of one stream before the others get their turn: a connection has a hundred of them,
 /// and all may be full.
 const MESSAGES_PER_TURN: usize = 4;
+
+/// Requests of one stream that are carried out beside each other: as many as a connection may have
+/// streams.
+const EXCHANGED_AT_ONCE: usize = transport::STREAMS_MAX_DEFAULT as usize;
+
+/// The messages that answer a call, as they come.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What this server has to say beyond what all servers have.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// HTTP/2 and what is under it.
+    #[command(flatten)]
+    pub transport: Transport,
+}
 
 /// Serves until `shutdown`, then drains.
 ///
@@ -55,18 +80,32 @@ pub fn serve(
     shutdown: &Shutdown,
     stats: &Stats,
 ) -> io::Result<()> {
+    serve_with(&Options::default(), listener, service, config, shutdown, stats)
+}
+
+/// The same with options of its own.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_with(
+    options: &Options,
+    listener: net::TcpListener,
+    service: Service,
+    config: &Config,
+    shutdown: &Shutdown,
+    stats: &Stats,
+) -> io::Result<()> {
     let player = Player::new(Context::new(service, config, shutdown, stats), config)?;
     let mut builder = runtime::Builder::new_multi_thread();
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
     let runtime = awaiting::build(&mut builder, stats)?;
-    awaiting::run(runtime, accept::listen(listener, player, config.clone()))
+    awaiting::run(runtime, accept::listen(listener, player, config.clone(), options.clone()))
 }
 
-/// What the calls of one connection are answered by.
+/// What calls of the contract are answered by.
 struct Conversation {
     player: Player,
-    ledger: Arc<Ledger>,
 }
 
 #[tonic::async_trait]
@@ -75,7 +114,6 @@ impl Quintet for Conversation {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, Status> {
-        let _begun = Begun::new(&*self.ledger);
         let response = self.player.play(request.into_inner()).await;
         if response.code == Code::Ok as u32 {
             Ok(tonic::Response::new(response))
@@ -84,13 +122,13 @@ impl Quintet for Conversation {
         }
     }
 
-    type ConverseStream = Pin<Box<dyn Stream<Item = Result<Response, Status>> + Send>>;
+    type ConverseStream = Answers<Response>;
 
     async fn converse(
         &self,
         requests: tonic::Request<Streaming<Request>>,
     ) -> Result<tonic::Response<Self::ConverseStream>, Status> {
-        let (player, ledger) = (self.player.clone(), self.ledger.clone());
+        let (player, ledger) = (self.player.clone(), ledger_of(&requests)?);
         let mut messages = 0;
         // One after the other, as on a framed connection; what is not asked for yet is held back
         // by HTTP/2's flow control.
@@ -107,6 +145,30 @@ impl Quintet for Conversation {
         });
         Ok(tonic::Response::new(Box::pin(responses)))
     }
+
+    type ExchangeStream = Answers<Response>;
+
+    async fn exchange(
+        &self,
+        requests: tonic::Request<Streaming<Request>>,
+    ) -> Result<tonic::Response<Self::ExchangeStream>, Status> {
+        let (player, ledger) = (self.player.clone(), ledger_of(&requests)?);
+        // What is not taken yet is held back by HTTP/2's flow control.
+        let responses = requests.into_inner().map(move |request| {
+            let (player, ledger) = (player.clone(), ledger.clone());
+            async move {
+                let _begun = Begun::new(ledger);
+                Ok(player.play(request.map_err(as_the_contract_says)?).await)
+            }
+        });
+        Ok(tonic::Response::new(Box::pin(responses.buffer_unordered(EXCHANGED_AT_ONCE))))
+    }
+}
+
+/// The ledger of the connection that a conversation came on.
+fn ledger_of<T>(request: &tonic::Request<T>) -> Result<Arc<Ledger>, Status> {
+    let ledger = request.extensions().get::<Arc<Ledger>>();
+    ledger.cloned().ok_or_else(|| Status::internal("a conversation without its connection"))
 }
 
 /// tonic says "out of range" of a message above the limit; the contract, as every other gRPC, says

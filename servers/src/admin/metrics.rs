@@ -113,6 +113,7 @@ fn name(code: Code) -> &'static str {
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
         Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::NotFound => "NOT_FOUND",
         Code::Internal => "INTERNAL",
     }
 }

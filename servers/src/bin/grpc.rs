@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::Config;
 use common::config::Offload;
 use servers::cli::{self, CommonArgs};
+use servers::grpc::{self, Options};
 
 /// HTTP/2 and gRPC, by tonic
 #[derive(Parser)]
@@ -16,9 +18,20 @@ struct Args {
     /// Where to do Compute and Block: on other threads, or (off) inline, holding everybody up
     #[arg(long, value_enum, default_value_t)]
     offload: Offload,
+
+    #[command(flatten)]
+    options: Options,
 }
 
 fn main() -> ExitCode {
     let args: Args = cli::parse(&servers::GRPC, |flags| flags);
-    cli::main(&servers::GRPC, &args.common, |config| config.offload = args.offload)
+    let adjust = |config: &mut Config| config.offload = args.offload;
+    cli::main_with(
+        &servers::GRPC,
+        &args.common,
+        adjust,
+        |listener, service, config, shutdown, stats| {
+            grpc::serve_with(&args.options, listener, service, config, shutdown, stats)
+        },
+    )
 }

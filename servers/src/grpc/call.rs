@@ -17,9 +17,9 @@ use tokio::time::{self, Sleep};
 use tonic::Status;
 use tonic::codegen::{BoxFuture, Service};
 
-use super::ledger::Ledger;
+use super::ledger::{Begun, Ledger};
+use super::routes::Routes;
 use super::upload::Upload;
-use super::{Conversation, generated::quintet_server::QuintetServer};
 
 /// What the two directions of one call share.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Call {
 /// The calls of one connection.
 pub(super) struct Calls {
     pub(super) ledger: Arc<Ledger>,
-    pub(super) server: QuintetServer<Conversation>,
+    pub(super) routes: Routes,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Calls {
@@ -57,11 +57,42 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
     fn call(&self, request: Request<Incoming>) -> Answering {
         let call = Arc::new(Call { ledger: self.ledger.clone(), room: Mutex::new(None) });
         let patience = patience(&request);
-        let is_unary = !request.uri().path().ends_with("/Converse");
-        let request = request.map(|body| Upload::new(body, call.clone(), is_unary));
-        let answer = self.server.clone().call(request);
+        let asks = Asks::at(request.uri().path());
+        let mut request = request.map(|body| Upload::new(body, call.clone(), asks));
+        let begun = match asks {
+            Asks::Once => Some(Begun::new(self.ledger.clone())),
+            Asks::Often => None,
+            Asks::InTurns => {
+                request.extensions_mut().insert(self.ledger.clone());
+                None
+            }
+        };
+        let answer = self.routes.clone().call(request);
         let patience = patience.map(|patience| Box::pin(time::sleep(patience)));
-        Answering { answer: Some(answer), call, patience }
+        Answering { answer: Some(answer), call, patience, begun }
+    }
+}
+
+/// What a peer may be silent for while a call is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// One message is all, and its headers have begun it: it is being received or carried out until
+    /// its answer is whole, however long that takes.
+    Once,
+    /// Messages one after the other: silence between two of them is the peer's, and nothing is
+    /// carried out meanwhile.
+    Often,
+    /// A conversation, whose handler says itself what it carries out.
+    InTurns,
+}
+
+impl Asks {
+    fn at(path: &str) -> Self {
+        match path {
+            "/quintet.v1.Quintet/Converse" | "/quintet.v1.Quintet/Exchange" => Self::InTurns,
+            _ if Routes::is_client_streaming(path) => Self::Often,
+            _ => Self::Once,
+        }
     }
 }
 
@@ -87,6 +118,7 @@ pub(super) struct Answering {
     answer: Option<BoxFuture<Response<tonic::body::Body>, Infallible>>,
     call: Arc<Call>,
     patience: Option<Pin<Box<Sleep>>>,
+    begun: Option<Begun<Arc<Ledger>>>,
 }
 
 impl Future for Answering {
@@ -106,9 +138,9 @@ impl Future for Answering {
             Err(_) => panicked().into_http(),
         };
         self.answer = None;
-        let call = self.call.clone();
+        let (call, begun) = (self.call.clone(), self.begun.take());
         let response = as_the_contract_says(response);
-        Poll::Ready(Ok(response.map(|body| Answers { body: Some(body), call })))
+        Poll::Ready(Ok(response.map(|body| Answers { body: Some(body), call, _begun: begun })))
     }
 }
 
@@ -139,6 +171,7 @@ pub(super) struct Answers {
     /// None after a panic.
     body: Option<tonic::body::Body>,
     call: Arc<Call>,
+    _begun: Option<Begun<Arc<Ledger>>>,
 }
 
 impl Body for Answers {
@@ -235,7 +268,8 @@ mod tests {
     #[test]
     fn a_panic_before_the_answer_is_the_calls_own() {
         let answer: BoxFuture<_, _> = Box::pin(async { panic!("a test's panic, on purpose") });
-        let answering = Answering { answer: Some(answer), call: call(), patience: None };
+        let answering =
+            Answering { answer: Some(answer), call: call(), patience: None, begun: None };
         let Ok(response) = run(answering);
         assert_eq!(status(response.headers()), tonic::Code::Internal);
     }
@@ -255,7 +289,7 @@ mod tests {
             }
         }
         let body = Some(tonic::body::Body::new(Cursed));
-        let mut answers = Answers { body, call: call() };
+        let mut answers = Answers { body, call: call(), _begun: None };
         let mut next = || run(poll_fn(|task| Pin::new(&mut answers).poll_frame(task)));
         let trailers = next().unwrap().unwrap().into_trailers().ok().expect("trailers");
         assert_eq!(status(&trailers), tonic::Code::Internal);

@@ -16,15 +16,17 @@ use tokio::net::TcpStream;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use super::Options;
 use super::call::Calls;
 use super::ledger::Ledger;
+use super::routes::Routes;
 use super::socket::Socket;
 use super::watch::{Verdict, Watch};
-use super::{Conversation, generated::quintet_server::QuintetServer};
+use crate::Context;
 use crate::awaiting::Player;
 
 /// Calls in flight on one connection: what RFC 9113 (6.5.2) recommends as the least.
-pub(super) const STREAMS_MAX: u32 = 100;
+pub(super) const STREAMS_MAX: u32 = super::transport::STREAMS_MAX_DEFAULT;
 /// The least that a peer must be allowed (RFC 9113, 4.2): one frame holds others up for no longer.
 const FRAME_BYTES_MAX: u32 = 16 * 1024;
 /// What a call may send before its handler takes it. With the one frame that waits for room, all
@@ -46,7 +48,8 @@ const ERROR_RESETS_MAX: usize = 2 * STREAMS_MAX as usize;
 /// What each connection is served by.
 #[derive(Clone)]
 pub(super) struct Server {
-    player: Player,
+    context: Context,
+    routes: Routes,
     http2: http2::Builder<Spawn>,
     draining: CancellationToken,
     message_bytes_max: usize,
@@ -63,10 +66,15 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
 }
 
 impl Server {
-    pub(super) fn new(player: Player, config: &Config, draining: CancellationToken) -> Self {
+    pub(super) fn new(
+        player: Player,
+        config: &Config,
+        options: &Options,
+        draining: CancellationToken,
+    ) -> Self {
         let mut http2 = http2::Builder::new(Spawn);
         http2
-            .max_concurrent_streams(STREAMS_MAX)
+            .max_concurrent_streams(options.transport.max_concurrent_streams)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES_MAX)
@@ -79,19 +87,18 @@ impl Server {
             http2.timer(TokioTimer::new());
             http2.keep_alive_interval(patience).keep_alive_timeout(patience);
         }
-        Self { player, http2, draining, message_bytes_max: config.frame_bytes_max }
+        let context = player.context.clone();
+        let routes = Routes::new(player, config.frame_bytes_max);
+        Self { context, routes, http2, draining, message_bytes_max: config.frame_bytes_max }
     }
 
     /// Serves one connection to its end.
     pub(super) async fn serve(self, stream: TcpStream) {
-        let context = self.player.context.clone();
+        let context = self.context;
         let draining = self.draining.child_token();
         let ledger = Arc::new(Ledger::new(context, draining.clone(), self.message_bytes_max));
         let socket = Socket::new(stream, ledger.clone());
-        let conversation = Conversation { player: self.player, ledger: ledger.clone() };
-        let server =
-            QuintetServer::new(conversation).max_decoding_message_size(self.message_bytes_max);
-        let calls = Calls { ledger: ledger.clone(), server };
+        let calls = Calls { ledger: ledger.clone(), routes: self.routes };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(socket), calls));
         let mut draining = pin!(draining.cancelled());
         let mut watch = Watch::new(ledger.context.timeouts, Instant::now());

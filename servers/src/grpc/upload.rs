@@ -14,7 +14,7 @@ use tokio::time::{self, Sleep};
 use tokio_util::sync::{PollSemaphore, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::call::Call;
+use super::call::{Asks, Call};
 use super::ledger::{Begun, Ledger};
 
 /// Messages up to this need no room: with one on each stream of a connection they are a tenth of
@@ -25,9 +25,7 @@ const SMALL_BYTES: usize = 4096;
 pub(super) struct Upload {
     body: Incoming,
     call: Arc<Call>,
-    /// Whether one message is all, and its headers have begun it; otherwise the peer may wait
-    /// between one message and the next.
-    is_unary: bool,
+    asks: Asks,
     messages: Messages,
     /// Bytes that came and may not go on yet, and how much room they need.
     waiting: Option<(Bytes, PollSemaphore, u32)>,
@@ -39,11 +37,11 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, call: Arc<Call>, is_unary: bool) -> Self {
+    pub(super) fn new(body: Incoming, call: Arc<Call>, asks: Asks) -> Self {
         Self {
             body,
             call,
-            is_unary,
+            asks,
             messages: Messages::default(),
             waiting: None,
             timer: None,
@@ -62,7 +60,8 @@ impl Upload {
             // A larger one is refused, and never gathered.
             if (SMALL_BYTES..=message_bytes_max).contains(&length) { length } else { 0 }
         });
-        if !self.is_unary && (number < self.messages.number || !self.messages.is_within()) {
+        if self.asks != Asks::Once && (number < self.messages.number || !self.messages.is_within())
+        {
             self.is_timed = false;
             self.begun = None;
         }
@@ -94,8 +93,8 @@ impl Upload {
 
     /// The peer has to go on: with what, and for how long may it take?
     fn poll_peer(&mut self, task: &mut Task<'_>) -> Poll<Status> {
-        if self.is_unary || self.messages.is_within() {
-            self.begun.get_or_insert_with(|| Begun::new(self.call.ledger.clone()));
+        if self.asks == Asks::Once || self.messages.is_within() {
+            self.begins();
             ready!(self.poll_timer(self.call.ledger.context.timeouts.read, task));
             self.call.ledger.context.timed_out(Timeout::Read);
             return Poll::Ready(Status::deadline_exceeded("the request was not whole in time"));
@@ -105,6 +104,14 @@ impl Upload {
             self.draining.get_or_insert_with(|| Box::pin(draining.clone().cancelled_owned()));
         ready!(draining.as_mut().poll(task));
         Poll::Ready(Status::unavailable("the server drains"))
+    }
+
+    /// From now on it is the server, or the rest of a message, that is waited for. (A call that
+    /// asks once has begun with its head.)
+    fn begins(&mut self) {
+        if self.asks != Asks::Once {
+            self.begun.get_or_insert_with(|| Begun::new(self.call.ledger.clone()));
+        }
     }
 
     /// The timer runs from the first time that something is waited for.
@@ -137,7 +144,12 @@ impl Body for Upload {
             let frame = match Pin::new(&mut self.body).poll_frame(task) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    if self.asks == Asks::Often {
+                        self.begins();
+                    }
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
                     let status = ready!(self.poll_peer(task));
                     return Poll::Ready(Some(Err(status.into())));
