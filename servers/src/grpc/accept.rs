@@ -15,8 +15,8 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Options;
 use super::connection::Server;
+use super::transport::Settled;
 use crate::awaiting::Player;
 use crate::listener;
 
@@ -35,7 +35,7 @@ pub(super) async fn listen(
     listener: net::TcpListener,
     player: Player,
     config: Config,
-    options: Options,
+    transport: Settled,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -45,7 +45,7 @@ pub(super) async fn listen(
         move || draining.cancel()
     });
     let stats = player.context.stats.clone();
-    let server = Server::new(player, &config, &options, draining.clone());
+    let server = Server::new(player, &config, transport, draining.clone());
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     loop {
         let accepted = tokio::select! {
