@@ -117,6 +117,7 @@ impl Watch {
     /// may have open.
     pub(super) fn minds(&mut self, age: Option<Age>, streams_max: u32) {
         self.retires = age.map(|age| (age.retires_at(self.accepted_at), age.grace));
+        self.look_at = self.retires.map_or(self.look_at, |(at, _)| at.min(self.look_at));
         self.given_up_max = GIVEN_UP_PER_STREAM * u64::from(streams_max);
     }
 

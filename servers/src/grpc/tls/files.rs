@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -129,19 +130,24 @@ pub(super) fn read(flags: &Flags) -> Result<ServerConfig, Wrong> {
 /// A certificate of our own making, and whoever wants to trust it is told where it is.
 pub(super) fn self_signed(flags: &Flags) -> Result<ServerConfig, Wrong> {
     let failed = |error: &dyn std::error::Error| Wrong::SelfSigned(error.to_string());
-    let names = LOCALHOST.map(str::to_owned);
-    let made = rcgen::generate_simple_self_signed(names).map_err(|error| failed(&error))?;
+    let made = || {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(LOCALHOST.map(str::to_owned))?;
+        params.distinguished_name.push(DnType::CommonName, "quintet, for trials only");
+        params.self_signed(&key).map(|cert| (cert, key))
+    };
+    let (cert, key) = made().map_err(|error: rcgen::Error| failed(&error))?;
     if let Some(path) = &flags.tls_self_signed_cert {
-        fs::write(path, made.cert.pem()).map_err(|error| {
+        fs::write(path, cert.pem()).map_err(|error| {
             Wrong::SelfSigned(format!(
                 "cannot write the certificate to {}: {error}",
                 path.display()
             ))
         })?;
     }
-    let private = PrivateKeyDer::try_from(made.signing_key.serialize_der());
+    let private = PrivateKeyDer::try_from(key.serialize_der());
     let private = private.map_err(|error| Wrong::SelfSigned(error.to_owned()))?;
-    let chain = vec![made.cert.der().clone()];
+    let chain = vec![cert.der().clone()];
     let certified = CertifiedKey::from_der(chain, private, &provider());
     let config = config(flags, certified.map_err(|error| failed(&error))?)?;
     let whom = LOCALHOST.join(", ");
