@@ -8,17 +8,21 @@
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
 //! `routes` says whom a call is for; `socket` and `ledger` tell the watch what there is to see.
+//! `wire` and `tls` are below HTTP/2; `transport` and `compression` are what flags say about it.
 
 mod accept;
 mod call;
+mod compression;
 mod connection;
 mod ledger;
 mod routes;
 mod services;
 mod socket;
+mod tls;
 mod transport;
 mod upload;
 mod watch;
+mod wire;
 
 use std::io;
 use std::net;
@@ -32,8 +36,10 @@ use futures_util::{Stream, StreamExt};
 use tokio::{runtime, task};
 use tonic::{Status, Streaming};
 
+pub use self::compression::Compression;
 use self::ledger::{Begun, Ledger};
-pub use self::transport::Transport;
+pub use self::tls::{Flags as TlsFlags, SelfSigned, Tls, Wrong as TlsWrong};
+pub use self::transport::{Settled, Transport, Wrong};
 use crate::Context;
 use crate::awaiting::{self, Player};
 
@@ -80,15 +86,16 @@ pub fn serve(
     shutdown: &Shutdown,
     stats: &Stats,
 ) -> io::Result<()> {
-    serve_with(&Options::default(), listener, service, config, shutdown, stats)
+    let transport = Transport::default().settle().map_err(io::Error::other)?;
+    serve_with(transport, listener, service, config, shutdown, stats)
 }
 
-/// The same with options of its own.
+/// The same with a transport of its own.
 ///
 /// # Errors
 /// As [`serve`].
 pub fn serve_with(
-    options: &Options,
+    transport: Settled,
     listener: net::TcpListener,
     service: Service,
     config: &Config,
@@ -100,7 +107,7 @@ pub fn serve_with(
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
     let runtime = awaiting::build(&mut builder, stats)?;
-    awaiting::run(runtime, accept::listen(listener, player, config.clone(), options.clone()))
+    awaiting::run(runtime, accept::listen(listener, player, config.clone(), transport))
 }
 
 /// What calls of the contract are answered by.

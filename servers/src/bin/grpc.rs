@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use common::Config;
 use common::config::Offload;
-use servers::cli::{self, CommonArgs};
+use servers::cli::{self, CommonArgs, Prepared};
 use servers::grpc::{self, Options};
 
 /// HTTP/2 and gRPC, by tonic
@@ -26,12 +26,15 @@ struct Args {
 fn main() -> ExitCode {
     let args: Args = cli::parse(&servers::GRPC, |flags| flags);
     let adjust = |config: &mut Config| config.offload = args.offload;
-    cli::main_with(
-        &servers::GRPC,
-        &args.common,
-        adjust,
-        |listener, service, config, shutdown, stats| {
-            grpc::serve_with(&args.options, listener, service, config, shutdown, stats)
-        },
-    )
+    cli::main_with(&servers::GRPC, &args.common, adjust, || {
+        let transport = args.options.transport.settle()?;
+        let tls = transport.tls();
+        let serve = Prepared::new(|listener, service, config, shutdown, stats| {
+            grpc::serve_with(transport, listener, service, config, shutdown, stats)
+        });
+        Ok(match tls {
+            Some(tls) => serve.reloading(move || tls.reload()),
+            None => serve,
+        })
+    })
 }

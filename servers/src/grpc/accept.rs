@@ -15,8 +15,8 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Options;
 use super::connection::Server;
+use super::transport::Settled;
 use crate::awaiting::Player;
 use crate::listener;
 
@@ -29,13 +29,16 @@ const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
 /// GOAWAY for no stream at all, `ENHANCE_YOUR_CALM`, with the reason.
 const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
     \0\0\x27\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0btoo many connections; try later";
+/// ... and what they hear where TLS is spoken, which nobody did yet (RFC 8446, 6): a fatal alert,
+/// `internal_error`. None says "too many".
+const REFUSAL_TLS: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
 
 /// Serves until the drain, and drains.
 pub(super) async fn listen(
     listener: net::TcpListener,
     player: Player,
     config: Config,
-    options: Options,
+    transport: Settled,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -45,7 +48,8 @@ pub(super) async fn listen(
         move || draining.cancel()
     });
     let stats = player.context.stats.clone();
-    let server = Server::new(player, &config, &options, draining.clone());
+    let refusal = if transport.tls.is_some() { REFUSAL_TLS } else { REFUSAL };
+    let server = Server::new(player, &config, transport, draining.clone());
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     loop {
         let accepted = tokio::select! {
@@ -63,7 +67,7 @@ pub(super) async fn listen(
                         drop(open);
                     });
                 }
-                None => refuse(stream, &refused),
+                None => refuse(stream, refusal, &refused),
             },
             Err(error) if listener::accept_failed(&error) => {
                 time::sleep(listener::ACCEPT_PAUSE).await;
@@ -79,9 +83,9 @@ pub(super) async fn listen(
 }
 
 /// Says why not, waits for nobody, and stays a moment where there is room to.
-fn refuse(mut stream: TcpStream, refused: &Arc<Semaphore>) {
+fn refuse(mut stream: TcpStream, refusal: &[u8], refused: &Arc<Semaphore>) {
     // The send buffer of a new socket is empty.
-    let _ = rustix::net::send(&stream, REFUSAL, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = rustix::net::send(&stream, refusal, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     let _ = rustix::net::shutdown(&stream, Shutdown::Write);
     if let Ok(permit) = Arc::clone(refused).try_acquire_owned() {
         tokio::spawn(async move {

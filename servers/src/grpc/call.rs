@@ -17,6 +17,7 @@ use tokio::time::{self, Sleep};
 use tonic::Status;
 use tonic::codegen::{BoxFuture, Service};
 
+use super::compression;
 use super::ledger::{Begun, Ledger};
 use super::routes::Routes;
 use super::upload::Upload;
@@ -58,7 +59,8 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
         let call = Arc::new(Call { ledger: self.ledger.clone(), room: Mutex::new(None) });
         let patience = patience(&request);
         let asks = Asks::at(request.uri().path());
-        let mut request = request.map(|body| Upload::new(body, call.clone(), asks));
+        let growth = compression::growth(request.headers());
+        let mut request = request.map(|body| Upload::new(body, call.clone(), asks, growth));
         let begun = match asks {
             Asks::Once => Some(Begun::new(self.ledger.clone())),
             Asks::Often => None,
@@ -253,7 +255,7 @@ mod tests {
     fn call() -> Arc<Call> {
         let config = Config::default();
         let context = Context::new(Service::new(), &config, &Shutdown::new(), &Stats::new());
-        let ledger = Ledger::new(context, CancellationToken::new(), config.frame_bytes_max);
+        let ledger = Ledger::new(context, CancellationToken::new(), config.frame_bytes_max, 100);
         Arc::new(Call { ledger: Arc::new(ledger), room: Mutex::new(None) })
     }
 

@@ -10,6 +10,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::{Status, body::Body};
 
 use super::Conversation;
+use super::compression::Compression;
 use super::generated::helloworld::greeter_server::{self, GreeterServer};
 use super::generated::quintet_server::{self, QuintetServer};
 use super::services::Greeter;
@@ -26,10 +27,19 @@ struct Services {
 }
 
 impl Routes {
-    pub(super) fn new(player: Player, message_bytes_max: usize) -> Self {
-        let quintet = QuintetServer::new(Conversation { player })
-            .max_decoding_message_size(message_bytes_max);
-        let greeter = GreeterServer::new(Greeter).max_decoding_message_size(message_bytes_max);
+    pub(super) fn new(player: Player, message_bytes_max: usize, compression: &Compression) -> Self {
+        /// What all services have in common. A macro, as tonic's servers have no trait.
+        macro_rules! bounded {
+            ($server:expr) => {{
+                let mut server = $server.max_decoding_message_size(message_bytes_max);
+                for encoding in compression.encodings() {
+                    server = server.accept_compressed(encoding).send_compressed(encoding);
+                }
+                server
+            }};
+        }
+        let quintet = bounded!(QuintetServer::new(Conversation { player }));
+        let greeter = bounded!(GreeterServer::new(Greeter));
         Self(Arc::new(Services { quintet, greeter }))
     }
 

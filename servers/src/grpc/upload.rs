@@ -17,15 +17,13 @@ use tonic::Status;
 use super::call::{Asks, Call};
 use super::ledger::{Begun, Ledger};
 
-/// Messages up to this need no room: with one on each stream of a connection they are a tenth of
-/// the largest message together, and to count them would cost more than to carry them.
-const SMALL_BYTES: usize = 4096;
-
 /// The body of a request.
 pub(super) struct Upload {
     body: Incoming,
     call: Arc<Call>,
     asks: Asks,
+    /// How many times its length a compressed message may have.
+    growth: usize,
     messages: Messages,
     /// Bytes that came and may not go on yet, and how much room they need.
     waiting: Option<(Bytes, PollSemaphore, u32)>,
@@ -37,11 +35,12 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, call: Arc<Call>, asks: Asks) -> Self {
+    pub(super) fn new(body: Incoming, call: Arc<Call>, asks: Asks, growth: usize) -> Self {
         Self {
             body,
             call,
             asks,
+            growth,
             messages: Messages::default(),
             waiting: None,
             timer: None,
@@ -54,11 +53,14 @@ impl Upload {
     /// The next bytes, and what those messages need that begin in them.
     fn arrived(&mut self, bytes: Bytes) -> Option<Bytes> {
         let ledger = &self.call.ledger;
-        let message_bytes_max = ledger.message_bytes_max;
-        let number = self.messages.number;
-        let needed = self.messages.see(&bytes, |length| {
-            // A larger one is refused, and never gathered.
-            if (SMALL_BYTES..=message_bytes_max).contains(&length) { length } else { 0 }
+        let (small, message_bytes_max) = (ledger.small_bytes_max, ledger.message_bytes_max);
+        let (number, growth) = (self.messages.number, self.growth);
+        let needed = self.messages.see(&bytes, |is_compressed, length| {
+            // A larger one is refused, and never gathered; nor is one that turns out to be larger,
+            // but until then it may have what it could need.
+            let growth = if is_compressed { growth } else { 1 };
+            let most = length.saturating_mul(growth).min(message_bytes_max.max(length));
+            if (small..=message_bytes_max).contains(&most) { most } else { 0 }
         });
         if self.asks != Asks::Once && (number < self.messages.number || !self.messages.is_within())
         {
@@ -196,7 +198,7 @@ impl Messages {
     }
 
     /// Follows `bytes`, and adds up what those need that begin in them.
-    fn see(&mut self, mut bytes: &[u8], needs: impl Fn(usize) -> usize) -> usize {
+    fn see(&mut self, mut bytes: &[u8], needs: impl Fn(bool, usize) -> usize) -> usize {
         let mut needed = 0;
         while !bytes.is_empty() {
             let message = bytes.len().min(self.left);
@@ -209,9 +211,9 @@ impl Messages {
             bytes = &bytes[prefix..];
             if self.prefix_bytes == PREFIX_BYTES {
                 self.prefix_bytes = 0;
-                let [_, length @ ..] = self.prefix;
+                let [compressed, length @ ..] = self.prefix;
                 self.left = u32::from_be_bytes(length) as usize;
-                needed += needs(self.left);
+                needed += needs(compressed != 0, self.left);
             }
         }
         needed
@@ -235,7 +237,7 @@ mod tests {
         for cut in (1..20).chain([100, 5000, 16_384, bytes.len()]) {
             let (mut messages, mut needed, mut seen) = (Messages::default(), 0, 0);
             for piece in bytes.chunks(cut) {
-                needed += messages.see(piece, |length| length);
+                needed += messages.see(piece, |_, length| length);
                 seen += piece.len();
                 assert_eq!(messages.is_within(), !ends.contains(&seen), "{seen} by {cut}");
                 let begun = ends.iter().filter(|end| **end < seen).count() as u64;

@@ -22,6 +22,8 @@ mod grpc_drain;
 mod grpc_faults;
 mod grpc_floods;
 mod grpc_stalls;
+mod grpc_tls;
+mod grpc_transport;
 mod http2;
 mod idle;
 mod in_flight;
@@ -29,6 +31,7 @@ mod overload;
 mod panics;
 mod pipelining;
 mod python_client;
+mod secure;
 mod timeouts;
 mod work;
 
