@@ -30,6 +30,7 @@ mod panics;
 mod pipelining;
 mod python_client;
 mod timeouts;
+mod users;
 mod work;
 
 use harness::{client, models, process, server};
