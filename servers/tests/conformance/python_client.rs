@@ -112,8 +112,8 @@ fn install(environment: &Environment, requirements: &Path) {
 fn compile_messages(environment: &Environment) {
     fs::create_dir(&environment.messages).unwrap();
     let mut protoc = environment.python();
-    let protos = proto("");
-    protoc.args(["-m", "grpc_tools.protoc"]).arg(format!("--proto_path={}", protos.display()));
+    let folder = proto("");
+    protoc.args(["-m", "grpc_tools.protoc"]).arg(format!("--proto_path={}", folder.display()));
     for plugin in ["python_out", "grpc_python_out"] {
         protoc.arg(format!("--{plugin}={}", environment.messages.display()));
     }
