@@ -274,7 +274,9 @@ mod tests {
         let needs = |length: usize| if length > 100 { length } else { 0 };
         let see = |pieces: &[&[u8]]| {
             let (mut messages, mut seen) = (Messages::default(), Needed::default());
-            pieces.iter().for_each(|piece| seen = messages.see(piece, needs));
+            for piece in pieces {
+                seen = messages.see(piece, needs);
+            }
             seen
         };
         let (tail, large) = (&[7; 9][..], prefix(1000));
