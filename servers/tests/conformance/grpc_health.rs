@@ -17,6 +17,7 @@ use crate::client::echo;
 use crate::grpc::{channel, connect, with_server};
 use crate::models::GRPC;
 use crate::process::ServerProcess;
+use crate::server::PATIENCE;
 
 const SERVICES: [&str; 8] = [
     "quintet.v1.Quintet",
@@ -44,7 +45,9 @@ async fn watch(health: &mut HealthClient<Channel>, service: &str) -> Statuses {
 }
 
 async fn next(statuses: &mut Statuses) -> Result<ServingStatus, Status> {
-    statuses.next().await.expect("a status").map(|response| response.status())
+    let next = tokio::time::timeout(PATIENCE, statuses.next());
+    let status = next.await.expect("a status in time").expect("a status");
+    status.map(|response| response.status())
 }
 
 #[test]
