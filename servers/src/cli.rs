@@ -167,7 +167,7 @@ fn to_usize(bounded: u64) -> usize {
 
 /// Runs one server from its flags to its exit code; `adjust` puts the model's own knobs in.
 pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) -> ExitCode {
-    main_with(model, args, adjust, || Ok(Prepared::new(model.serve)))
+    main_with(model, args, adjust, |_| Ok(Prepared::new(model.serve)))
 }
 
 /// What a server serves with, once it is known that it can.
@@ -196,17 +196,18 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The same, where a server has more to prepare before it listens.
+/// The same, where a server has more to prepare before it listens, and is told of readiness.
 pub fn main_with<'a>(
     model: &Model,
     args: &CommonArgs,
     adjust: impl FnOnce(&mut Config),
-    prepare: impl FnOnce() -> anyhow::Result<Prepared<'a>>,
+    prepare: impl FnOnce(&Readiness) -> anyhow::Result<Prepared<'a>>,
 ) -> ExitCode {
     logs::init(args.log, args.log_format);
     let mut config = args.config();
     adjust(&mut config);
-    match prepare().and_then(|prepared| run(model, args, &config, prepared)) {
+    let ready = Readiness::ready();
+    match prepare(&ready).and_then(|prepared| run(model, args, &config, prepared, &ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -220,19 +221,19 @@ fn run(
     args: &CommonArgs,
     config: &Config,
     prepared: Prepared<'_>,
+    ready: &Readiness,
 ) -> anyhow::Result<()> {
     let listener = listen(args.listen, "--listen")?;
     let admin = args.admin.map(|address| listen(address, "--admin")).transpose()?;
     raise_descriptor_limit(config.connections_max as u64);
     let shutdown = Shutdown::new();
     let stats = if admin.is_some() { Stats::with_latency() } else { Stats::new() };
-    let ready = Readiness::ready();
     let delay = *args.drain_delay;
     let drain = Drain { ready: ready.clone(), delay, shutdown: shutdown.clone() };
     watch_signals(drain, &stats, prepared.reload)?;
     if let Some(admin) = admin {
         tracing::info!(address = %admin.local_addr()?, "admin");
-        Admin::new(model.name, &stats, &ready).start(admin)?;
+        Admin::new(model.name, &stats, ready).start(admin)?;
     }
     let listening = format!("listening on {}", listener.local_addr()?);
     println!("{} {listening}", model.name);

@@ -7,13 +7,15 @@
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `routes` says whom a call is for; `socket` and `ledger` tell the watch what there is to see.
-//! `wire` and `tls` are below HTTP/2; `transport` and `compression` are what flags say about it.
+//! `routes` says whom a call is for, and `errors` what it is told where it fails; `socket` and
+//! `ledger` tell the watch what there is to see. `wire` and `tls` are below HTTP/2; `transport` and
+//! `compression` are what flags say about it.
 
 mod accept;
 mod call;
 mod compression;
 mod connection;
+mod errors;
 mod ledger;
 mod routes;
 mod services;
@@ -37,10 +39,13 @@ use tokio::{runtime, task};
 use tonic::{Status, Streaming};
 
 pub use self::compression::Compression;
+use self::errors::{Failure, as_the_contract_says, field_of};
 use self::ledger::{Begun, Ledger};
 pub use self::tls::{Flags as TlsFlags, SelfSigned, Tls, Wrong as TlsWrong};
-pub use self::transport::{Settled, Transport, Wrong};
+use self::transport::Settled;
+pub use self::transport::{Transport, Wrong};
 use crate::Context;
+use crate::admin::Readiness;
 use crate::awaiting::{self, Player};
 
 /// The service as tonic generates it, server and client.
@@ -75,6 +80,31 @@ pub struct Options {
     pub transport: Transport,
 }
 
+impl Options {
+    /// Looks whether the flags fit together, and reads the files that they name. What
+    /// `grpc.health.v1` tells follows `ready`.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn settle(&self, ready: &Readiness) -> Result<Setup, Wrong> {
+        Ok(Setup { transport: self.transport.settle()?, ready: ready.clone() })
+    }
+}
+
+/// The options, found to fit together.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    transport: Settled,
+    ready: Readiness,
+}
+
+impl Setup {
+    /// How connections are secured, if they are.
+    pub fn tls(&self) -> Option<Tls> {
+        self.transport.tls.clone()
+    }
+}
+
 /// Serves until `shutdown`, then drains.
 ///
 /// # Errors
@@ -86,16 +116,16 @@ pub fn serve(
     shutdown: &Shutdown,
     stats: &Stats,
 ) -> io::Result<()> {
-    let transport = Transport::default().settle().map_err(io::Error::other)?;
-    serve_with(transport, listener, service, config, shutdown, stats)
+    let setup = Options::default().settle(&Readiness::ready()).map_err(io::Error::other)?;
+    serve_with(setup, listener, service, config, shutdown, stats)
 }
 
-/// The same with a transport of its own.
+/// The same with a setup of its own.
 ///
 /// # Errors
 /// As [`serve`].
 pub fn serve_with(
-    transport: Settled,
+    setup: Setup,
     listener: net::TcpListener,
     service: Service,
     config: &Config,
@@ -107,7 +137,7 @@ pub fn serve_with(
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
     let runtime = awaiting::build(&mut builder, stats)?;
-    awaiting::run(runtime, accept::listen(listener, player, config.clone(), transport))
+    awaiting::run(runtime, accept::listen(listener, player, config.clone(), setup))
 }
 
 /// What calls of the contract are answered by.
@@ -121,11 +151,13 @@ impl Quintet for Conversation {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, Status> {
-        let response = self.player.play(request.into_inner()).await;
+        let request = request.into_inner();
+        let field = field_of(request.work.as_ref());
+        let response = self.player.play(request).await;
         if response.code == Code::Ok as u32 {
             Ok(tonic::Response::new(response))
         } else {
-            Err(Status::new(i32::try_from(response.code).unwrap_or(2).into(), response.message))
+            Err(Failure::answered(response, field).into())
         }
     }
 
@@ -176,15 +208,6 @@ impl Quintet for Conversation {
 fn ledger_of<T>(request: &tonic::Request<T>) -> Result<Arc<Ledger>, Status> {
     let ledger = request.extensions().get::<Arc<Ledger>>();
     ledger.cloned().ok_or_else(|| Status::internal("a conversation without its connection"))
-}
-
-/// tonic says "out of range" of a message above the limit; the contract, as every other gRPC, says
-/// "resource exhausted". Nothing else here is out of range.
-fn as_the_contract_says(status: Status) -> Status {
-    match status.code() {
-        tonic::Code::OutOfRange => Status::resource_exhausted(status.message()),
-        _ => status,
-    }
 }
 
 impl Player {

@@ -26,11 +26,11 @@ struct Args {
 fn main() -> ExitCode {
     let args: Args = cli::parse(&servers::GRPC, |flags| flags);
     let adjust = |config: &mut Config| config.offload = args.offload;
-    cli::main_with(&servers::GRPC, &args.common, adjust, || {
-        let transport = args.options.transport.settle()?;
-        let tls = transport.tls();
+    cli::main_with(&servers::GRPC, &args.common, adjust, |ready| {
+        let setup = args.options.settle(ready)?;
+        let tls = setup.tls();
         let serve = Prepared::new(|listener, service, config, shutdown, stats| {
-            grpc::serve_with(transport, listener, service, config, shutdown, stats)
+            grpc::serve_with(setup, listener, service, config, shutdown, stats)
         });
         Ok(match tls {
             Some(tls) => serve.reloading(move || tls.reload()),

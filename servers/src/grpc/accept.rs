@@ -15,8 +15,8 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Setup;
 use super::connection::Server;
-use super::transport::Settled;
 use crate::awaiting::Player;
 use crate::listener;
 
@@ -38,7 +38,7 @@ pub(super) async fn listen(
     listener: net::TcpListener,
     player: Player,
     config: Config,
-    transport: Settled,
+    setup: Setup,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -48,8 +48,8 @@ pub(super) async fn listen(
         move || draining.cancel()
     });
     let stats = player.context.stats.clone();
-    let refusal = if transport.tls.is_some() { REFUSAL_TLS } else { REFUSAL };
-    let server = Server::new(player, &config, transport, draining.clone());
+    let refusal = if setup.transport.tls.is_some() { REFUSAL_TLS } else { REFUSAL };
+    let server = Server::new(player, &config, setup, draining.clone());
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     loop {
         let accepted = tokio::select! {

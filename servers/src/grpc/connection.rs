@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use super::Setup;
 use super::call::Calls;
 use super::ledger::Ledger;
 use super::routes::Routes;
@@ -60,10 +61,10 @@ impl Server {
     pub(super) fn new(
         player: Player,
         config: &Config,
-        transport: Settled,
+        setup: Setup,
         draining: CancellationToken,
     ) -> Self {
-        let (flags, windows) = (&transport.flags, transport.windows);
+        let (flags, windows) = (&setup.transport.flags, setup.transport.windows);
         let streams_max = flags.max_concurrent_streams;
         let mut http2 = http2::Builder::new(Spawn);
         http2
@@ -81,8 +82,9 @@ impl Server {
             http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
         }
         let context = player.context.clone();
-        let routes = Routes::new(player, config.frame_bytes_max, &flags.compression);
+        let routes = Routes::new(player, &setup, &draining, config.frame_bytes_max);
         let message_bytes_max = config.frame_bytes_max;
+        let transport = setup.transport;
         Self { context, routes, http2, draining, message_bytes_max, transport }
     }
 

@@ -15,6 +15,8 @@ use crate::process::ServerProcess;
 /// The first run downloads packages.
 const SET_UP_TIMEOUT: Duration = Duration::from_mins(5);
 const CHECKS_TIMEOUT: Duration = Duration::from_mins(1);
+/// What the client speaks.
+const PROTOS: [&str; 2] = ["quintet/v1/quintet.proto", "quintet/v1/users.proto"];
 
 #[test]
 fn threads() {
@@ -72,7 +74,7 @@ fn environment() -> &'static Environment {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let requirements = here("tests/python/requirements.txt");
         let mut made_from = DefaultHasher::new();
-        for path in [&requirements, &here("../common/proto/quintet/v1/quintet.proto")] {
+        for path in [requirements.clone()].into_iter().chain(PROTOS.map(proto)) {
             made_from.write(&fs::read(path).unwrap());
         }
         let folder = target.join(format!("python-{:016x}", made_from.finish()));
@@ -110,12 +112,16 @@ fn install(environment: &Environment, requirements: &Path) {
 fn compile_messages(environment: &Environment) {
     fs::create_dir(&environment.messages).unwrap();
     let mut protoc = environment.python();
-    let proto = here("../common/proto");
-    protoc.args(["-m", "grpc_tools.protoc"]).arg(format!("--proto_path={}", proto.display()));
+    let folder = proto("");
+    protoc.args(["-m", "grpc_tools.protoc"]).arg(format!("--proto_path={}", folder.display()));
     for plugin in ["python_out", "grpc_python_out"] {
         protoc.arg(format!("--{plugin}={}", environment.messages.display()));
     }
-    run(protoc.arg("quintet/v1/quintet.proto"), SET_UP_TIMEOUT);
+    run(protoc.args(PROTOS), SET_UP_TIMEOUT);
+}
+
+fn proto(path: &str) -> PathBuf {
+    here("../common/proto").join(path)
 }
 
 fn here(path: &str) -> PathBuf {
