@@ -7,11 +7,13 @@
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `routes` says whom a call is for; `socket` and `ledger` tell the watch what there is to see.
+//! `layers` are what a call passes on its way, and `routes` says whom it is for; `socket` and
+//! `ledger` tell the watch what there is to see.
 
 mod accept;
 mod call;
 mod connection;
+mod layers;
 mod ledger;
 mod routes;
 mod services;
@@ -32,6 +34,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::{runtime, task};
 use tonic::{Status, Streaming};
 
+pub use self::layers::{Algorithm, Interceptors, Switch};
 use self::ledger::{Begun, Ledger};
 pub use self::transport::Transport;
 use crate::Context;
@@ -67,12 +70,16 @@ pub struct Options {
     /// HTTP/2 and what is under it.
     #[command(flatten)]
     pub transport: Transport,
+
+    /// What stands before the services.
+    #[command(flatten)]
+    pub interceptors: Interceptors,
 }
 
 /// Serves until `shutdown`, then drains.
 ///
 /// # Errors
-/// If the runtime cannot be made, or the listening socket cannot be used.
+/// If the runtime or the layers cannot be made, or the listening socket cannot be used.
 pub fn serve(
     listener: net::TcpListener,
     service: Service,
@@ -100,7 +107,12 @@ pub fn serve_with(
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
     let runtime = awaiting::build(&mut builder, stats)?;
-    awaiting::run(runtime, accept::listen(listener, player, config.clone(), options.clone()))
+    let layers = {
+        let _within = runtime.enter();
+        options.interceptors.layers()?
+    };
+    let listen = accept::listen(listener, player, config.clone(), options.clone(), layers);
+    awaiting::run(runtime, listen)
 }
 
 /// What calls of the contract are answered by.

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::connection::Server;
+use super::layers::Layers;
 use crate::awaiting::Player;
 use crate::listener;
 
@@ -36,6 +37,7 @@ pub(super) async fn listen(
     player: Player,
     config: Config,
     options: Options,
+    layers: Layers,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -45,7 +47,7 @@ pub(super) async fn listen(
         move || draining.cancel()
     });
     let stats = player.context.stats.clone();
-    let server = Server::new(player, &config, &options, draining.clone());
+    let server = Server::new(player, &config, &options, &layers, draining.clone());
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     loop {
         let accepted = tokio::select! {
@@ -75,6 +77,7 @@ pub(super) async fn listen(
     tasks.close();
     // What is left after the timeout is cut: the runtime drops the tasks it still holds.
     let _ = time::timeout(config.drain_timeout, tasks.wait()).await;
+    layers.flush().await;
     Ok(())
 }
 

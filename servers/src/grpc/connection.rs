@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use super::call::Calls;
+use super::layers::{Chain, Layers, Peer};
 use super::ledger::Ledger;
 use super::routes::Routes;
 use super::socket::Socket;
@@ -49,7 +50,8 @@ const ERROR_RESETS_MAX: usize = 2 * STREAMS_MAX as usize;
 #[derive(Clone)]
 pub(super) struct Server {
     context: Context,
-    routes: Routes,
+    chain: Chain,
+    asks_for_peer: bool,
     http2: http2::Builder<Spawn>,
     draining: CancellationToken,
     message_bytes_max: usize,
@@ -70,6 +72,7 @@ impl Server {
         player: Player,
         config: &Config,
         options: &Options,
+        layers: &Layers,
         draining: CancellationToken,
     ) -> Self {
         let mut http2 = http2::Builder::new(Spawn);
@@ -88,8 +91,10 @@ impl Server {
             http2.keep_alive_interval(patience).keep_alive_timeout(patience);
         }
         let context = player.context.clone();
-        let routes = Routes::new(player, config.frame_bytes_max);
-        Self { context, routes, http2, draining, message_bytes_max: config.frame_bytes_max }
+        let message_bytes_max = config.frame_bytes_max;
+        let chain = layers.around(Routes::new(player, message_bytes_max));
+        let asks_for_peer = layers.ask_for_peer();
+        Self { context, chain, asks_for_peer, http2, draining, message_bytes_max }
     }
 
     /// Serves one connection to its end.
@@ -97,8 +102,9 @@ impl Server {
         let context = self.context;
         let draining = self.draining.child_token();
         let ledger = Arc::new(Ledger::new(context, draining.clone(), self.message_bytes_max));
+        let peer = self.asks_for_peer.then(|| stream.peer_addr().ok()).flatten().map(Peer);
         let socket = Socket::new(stream, ledger.clone());
-        let calls = Calls { ledger: ledger.clone(), routes: self.routes };
+        let calls = Calls { ledger: ledger.clone(), chain: self.chain, peer };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(socket), calls));
         let mut draining = pin!(draining.cancelled());
         let mut watch = Watch::new(ledger.context.timeouts, Instant::now());
