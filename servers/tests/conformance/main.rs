@@ -21,6 +21,7 @@ mod grpc;
 mod grpc_drain;
 mod grpc_faults;
 mod grpc_floods;
+mod grpc_layers;
 mod grpc_stalls;
 mod http2;
 mod idle;
