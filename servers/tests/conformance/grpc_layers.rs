@@ -356,8 +356,8 @@ fn spans_are_their_parents_and_reach_the_collector() {
         let mut names = Vec::new();
         while names.len() < 4 {
             let span = exported.recv().await.unwrap();
-            let trace: String = span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(trace, TRACE);
+            let trace = u128::from_be_bytes(span.trace_id.try_into().unwrap());
+            assert_eq!(format!("{trace:032x}"), TRACE);
             assert_eq!(span.parent_span_id, [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31]);
             names.push(span.name);
         }

@@ -2,7 +2,7 @@
 //! the signature a call: a microsecond for HS256, tens of them for public keys.
 //!
 //! A token that is missing, wrong or expired is UNAUTHENTICATED; a good one that was made for
-//! somebody else, or does not allow what is asked, is PERMISSION_DENIED. Nothing tells more than
+//! somebody else, or does not allow what is asked, is `PERMISSION_DENIED`. Nothing tells more than
 //! that: no part of a token is in an answer or in the log.
 
 use std::convert::Infallible;
@@ -135,7 +135,7 @@ impl Rules {
         match (&self.audience, named) {
             (None, None) => true,
             (Some(us), Some(Audience::One(name))) => us == name,
-            (Some(us), Some(Audience::Any(names))) => names.contains(us),
+            (Some(us), Some(Audience::Any(several))) => several.contains(us),
             _ => false,
         }
     }
@@ -200,6 +200,7 @@ where
 
 /// A call before and after its token was looked at: in its own task, where a signature holds up
 /// nobody else of its connection.
+#[allow(clippy::large_enum_variant)] // a call is one for a moment; a box would cost each of them
 pub(in crate::grpc) enum Authenticating<S, F, B> {
     Asked(Option<(Arc<Rules>, S, Request<B>)>),
     Answering(F),

@@ -69,7 +69,7 @@ pub struct Interceptors {
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     trace_calls: Switch,
 
-    /// Sends the spans of calls to this collector, by OTLP over gRPC in clear: http://HOST:4317
+    /// Sends the spans of calls to this collector, by OTLP over gRPC in clear (`http://HOST:4317`)
     #[arg(long, value_name = "URL", value_parser = collector)]
     otlp_endpoint: Option<String>,
 
@@ -210,7 +210,7 @@ impl Algorithm {
         }
         let has = |words: &str| bytes.windows(words.len()).any(|window| window == words.as_bytes());
         let is_public = has("-----BEGIN PUBLIC KEY-----") || has("-----BEGIN RSA PUBLIC KEY-----");
-        let no_key = |_| format!("it has no public key in PEM that {self:?} can use");
+        let no_key = || format!("it has no public key in PEM that {self:?} can use");
         match self {
             // Else whoever has the public key could sign.
             Self::Hs256 if has("-----BEGIN ") => {
@@ -221,9 +221,9 @@ impl Algorithm {
                 Err("it has a private key, which belongs to whoever signs: give the public one"
                     .to_owned())
             }
-            _ if !is_public => Err(no_key(())),
-            Self::Rs256 => DecodingKey::from_rsa_pem(&bytes).map_err(|_| no_key(())),
-            Self::Eddsa => DecodingKey::from_ed_pem(&bytes).map_err(|_| no_key(())),
+            _ if !is_public => Err(no_key()),
+            Self::Rs256 => DecodingKey::from_rsa_pem(&bytes).map_err(|_| no_key()),
+            Self::Eddsa => DecodingKey::from_ed_pem(&bytes).map_err(|_| no_key()),
         }
     }
 }
@@ -282,7 +282,7 @@ mod tests {
                 (&b"k"[..], "no public key"),
                 (b"-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n", "no public key"),
                 (b"-----BEGIN PRIVATE KEY-----\nMCow", "a private key"),
-                (&[0; 1 + (1 << 16)], "more than"),
+                (&vec![0; 1 + (1 << 16)], "more than"),
             ] {
                 let why = read(algorithm, bytes).unwrap_err();
                 assert!(why.contains(word), "{why}");
