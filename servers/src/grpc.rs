@@ -7,15 +7,16 @@
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `routes` says whom a call is for, and `errors` what it is told where it fails; `socket` and
-//! `ledger` tell the watch what there is to see. `wire` and `tls` are below HTTP/2; `transport` and
-//! `compression` are what flags say about it.
+//! `layers` are what a call passes on its way, `routes` says whom it is for, and `errors` what it is
+//! told where it fails; `socket` and `ledger` tell the watch what there is to see. `wire` and `tls`
+//! are below HTTP/2; `transport` and `compression` are what flags say about it.
 
 mod accept;
 mod call;
 mod compression;
 mod connection;
 mod errors;
+mod layers;
 mod ledger;
 mod routes;
 mod services;
@@ -40,6 +41,7 @@ use tonic::{Status, Streaming};
 
 pub use self::compression::Compression;
 use self::errors::{Failure, as_the_contract_says, field_of};
+pub use self::layers::{Algorithm, Interceptors, Switch};
 use self::ledger::{Begun, Ledger};
 pub use self::tls::{Flags as TlsFlags, SelfSigned, Tls, Wrong as TlsWrong};
 use self::transport::Settled;
@@ -78,6 +80,10 @@ pub struct Options {
     /// HTTP/2 and what is under it.
     #[command(flatten)]
     pub transport: Transport,
+
+    /// What stands before the services.
+    #[command(flatten)]
+    pub interceptors: Interceptors,
 }
 
 impl Options {
@@ -87,7 +93,9 @@ impl Options {
     /// # Errors
     /// Where that fails.
     pub fn settle(&self, ready: &Readiness) -> Result<Setup, Wrong> {
-        Ok(Setup { transport: self.transport.settle()?, ready: ready.clone() })
+        let interceptors = self.interceptors.clone();
+        interceptors.check()?;
+        Ok(Setup { transport: self.transport.settle()?, interceptors, ready: ready.clone() })
     }
 }
 
@@ -95,6 +103,7 @@ impl Options {
 #[derive(Clone, Debug)]
 pub struct Setup {
     transport: Settled,
+    interceptors: Interceptors,
     ready: Readiness,
 }
 
@@ -108,7 +117,7 @@ impl Setup {
 /// Serves until `shutdown`, then drains.
 ///
 /// # Errors
-/// If the runtime cannot be made, or the listening socket cannot be used.
+/// If the runtime or the layers cannot be made, or the listening socket cannot be used.
 pub fn serve(
     listener: net::TcpListener,
     service: Service,
@@ -137,7 +146,11 @@ pub fn serve_with(
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
     let runtime = awaiting::build(&mut builder, stats)?;
-    awaiting::run(runtime, accept::listen(listener, player, config.clone(), setup))
+    let layers = {
+        let _within = runtime.enter();
+        setup.interceptors.layers()?
+    };
+    awaiting::run(runtime, accept::listen(listener, player, config.clone(), setup, layers))
 }
 
 /// What calls of the contract are answered by.

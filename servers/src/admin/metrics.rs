@@ -33,6 +33,7 @@ pub(super) fn text(model: &str, stats: &Stats, is_ready: bool) -> String {
     families.extend(of_connections(&stats.snapshot()));
     families.extend(of_requests(&stats.snapshot()));
     families.extend(stats.latency().as_ref().map(of_latency));
+    families.extend(prometheus::gather()); // what a server counts beside what all of them do
     // Each family has a name and a metric: all that encoding asks for.
     TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }

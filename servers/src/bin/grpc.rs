@@ -25,6 +25,10 @@ struct Args {
 
 fn main() -> ExitCode {
     let args: Args = cli::parse(&servers::GRPC, |flags| flags);
+    if let Err(error) = args.options.interceptors.check() {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let adjust = |config: &mut Config| config.offload = args.offload;
     cli::main_with(&servers::GRPC, &args.common, adjust, |ready| {
         let setup = args.options.settle(ready)?;

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Setup;
 use super::connection::Server;
+use super::layers::Layers;
 use crate::awaiting::Player;
 use crate::listener;
 
@@ -39,6 +40,7 @@ pub(super) async fn listen(
     player: Player,
     config: Config,
     setup: Setup,
+    layers: Layers,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -49,7 +51,7 @@ pub(super) async fn listen(
     });
     let stats = player.context.stats.clone();
     let refusal = if setup.transport.tls.is_some() { REFUSAL_TLS } else { REFUSAL };
-    let server = Server::new(player, &config, setup, draining.clone());
+    let server = Server::new(player, &config, setup, &layers, draining.clone());
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     loop {
         let accepted = tokio::select! {
@@ -79,6 +81,7 @@ pub(super) async fn listen(
     tasks.close();
     // What is left after the timeout is cut: the runtime drops the tasks it still holds.
     let _ = time::timeout(config.drain_timeout, tasks.wait()).await;
+    layers.flush().await;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Setup;
 use super::call::Calls;
+use super::layers::{Chain, Layers, Peer};
 use super::ledger::Ledger;
 use super::routes::Routes;
 use super::socket::{Layer, Socket};
@@ -40,7 +41,8 @@ const ERROR_RESETS_PER_STREAM: usize = 2;
 #[derive(Clone)]
 pub(super) struct Server {
     context: Context,
-    routes: Routes,
+    chain: Chain,
+    asks_for_peer: bool,
     http2: http2::Builder<Spawn>,
     draining: CancellationToken,
     message_bytes_max: usize,
@@ -62,6 +64,7 @@ impl Server {
         player: Player,
         config: &Config,
         setup: Setup,
+        layers: &Layers,
         draining: CancellationToken,
     ) -> Self {
         let (flags, windows) = (&setup.transport.flags, setup.transport.windows);
@@ -82,10 +85,11 @@ impl Server {
             http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
         }
         let context = player.context.clone();
-        let routes = Routes::new(player, &setup, &draining, config.frame_bytes_max);
         let message_bytes_max = config.frame_bytes_max;
+        let chain = layers.around(Routes::new(player, &setup, &draining, message_bytes_max));
+        let asks_for_peer = layers.ask_for_peer();
         let transport = setup.transport;
-        Self { context, routes, http2, draining, message_bytes_max, transport }
+        Self { context, chain, asks_for_peer, http2, draining, message_bytes_max, transport }
     }
 
     /// Serves one connection to its end.
@@ -101,12 +105,13 @@ impl Server {
         let ledger = Arc::new(ledger);
         let mut watch = Watch::new(ledger.context.timeouts, Instant::now());
         watch.minds(flags.age(), flags.max_concurrent_streams);
+        let peer = self.asks_for_peer.then(|| stream.peer_addr().ok()).flatten().map(Peer);
         let Some(layer) = self.secure(Wire::new(stream, ledger.clone()), &watch, &ledger).await
         else {
             return;
         };
         let socket = Socket::new(layer, ledger.clone());
-        let calls = Calls { ledger: ledger.clone(), routes: self.routes };
+        let calls = Calls { ledger: ledger.clone(), chain: self.chain, peer };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(socket), calls));
         let mut draining = pin!(draining.cancelled());
         let mut timer = pin!(time::sleep_until(watch.look_at().into()));

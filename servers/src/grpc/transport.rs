@@ -1,6 +1,7 @@
 //! HTTP/2's own settings, as flags with the usual names, and what follows from them together. It
 //! pays with defaults that depend on each other: whoever moves one moves the others.
 
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -103,9 +104,12 @@ impl Default for Transport {
     }
 }
 
-/// What is wrong with the flags of the transport, or with the files that they name.
+/// What is wrong with the flags, or with the files that they name.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {
+    /// See [`Interceptors::check`](super::Interceptors::check).
+    #[error(transparent)]
+    Interceptors(#[from] io::Error),
     /// See [`tls::Wrong`].
     #[error(transparent)]
     Tls(#[from] tls::Wrong),

@@ -24,6 +24,7 @@ mod grpc_faults;
 mod grpc_feed;
 mod grpc_floods;
 mod grpc_health;
+mod grpc_layers;
 mod grpc_services;
 mod grpc_stalls;
 mod grpc_tls;
