@@ -67,6 +67,12 @@ pub struct Options {
     /// HTTP/2 and what is under it.
     #[command(flatten)]
     pub transport: Transport,
+
+    /// Services that a program adds, for calls that no service here answers. A call of theirs is
+    /// watched as one that asks once: no pause between its messages may be longer than the read
+    /// timeout.
+    #[arg(skip)]
+    pub others: Option<tonic::service::Routes>,
 }
 
 /// Serves until `shutdown`, then drains.

@@ -23,14 +23,20 @@ pub(super) struct Routes(Arc<Services>);
 struct Services {
     quintet: QuintetServer<Conversation>,
     greeter: GreeterServer<Greeter>,
+    /// Whom all other calls are for.
+    others: Option<tonic::service::Routes>,
 }
 
 impl Routes {
-    pub(super) fn new(player: Player, message_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        player: Player,
+        message_bytes_max: usize,
+        others: Option<tonic::service::Routes>,
+    ) -> Self {
         let quintet = QuintetServer::new(Conversation { player })
             .max_decoding_message_size(message_bytes_max);
         let greeter = GreeterServer::new(Greeter).max_decoding_message_size(message_bytes_max);
-        Self(Arc::new(Services { quintet, greeter }))
+        Self(Arc::new(Services { quintet, greeter, others }))
     }
 
     /// Whether a call at this path may bring many messages.
@@ -55,6 +61,9 @@ impl Service<Request<Upload>> for Routes {
             Some(quintet_server::SERVICE_NAME) => self.0.quintet.clone().call(request),
             Some(greeter_server::SERVICE_NAME) => self.0.greeter.clone().call(request),
             _ => {
+                if let Some(others) = &self.0.others {
+                    return Box::pin(others.clone().call(request));
+                }
                 let status = Status::unimplemented(format!("no service here answers {path}"));
                 Box::pin(async move { Ok(status.into_http()) })
             }
