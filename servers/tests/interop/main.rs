@@ -26,7 +26,7 @@ use common::{Config, Service, Shutdown, Stats};
 use servers::grpc::{self, Options};
 
 /// One case in one process.
-const CASE_TIMEOUT: Duration = Duration::from_secs(60);
+const CASE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where the one server of all cases listens.
 fn server() -> SocketAddr {
