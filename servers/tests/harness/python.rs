@@ -1,5 +1,5 @@
-//! Python with Google's protobuf and gRPC, in a virtual environment under `target/` that is made
-//! once, and the messages compiled from the contract.
+//! Python packages, each set in a virtual environment under `target/` that is made once; and
+//! Google's protobuf and gRPC there, with the messages compiled from the contract.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
@@ -12,8 +12,29 @@ use super::commands::{here, run};
 
 /// The first run downloads packages.
 const SET_UP_TIMEOUT: Duration = Duration::from_mins(5);
-const PACKAGES: &str = "python3 python3-venv";
+const DEBIAN: &str = "python3 python3-venv";
 
+/// The folder of an environment with the packages of a file, made once for each state of it,
+/// whatever number of runs want it at once.
+pub(crate) fn packages(name: &str, requirements: &str) -> PathBuf {
+    let wanted = fs::read_to_string(here(requirements)).unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (folder, whole) = (target.join(name), target.join(name).join("whole"));
+    let lock = fs::File::create(target.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap(); // until it is whole, or this process has ended
+    if fs::read_to_string(&whole).ok() != Some(wanted.clone()) {
+        let _ = fs::remove_dir_all(&folder);
+        let mut venv = Command::new("python3");
+        run(venv.args(["-m", "venv"]).arg(&folder), DEBIAN, SET_UP_TIMEOUT);
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
+        run(pip.arg(here(requirements)), DEBIAN, SET_UP_TIMEOUT);
+        fs::write(&whole, wanted).unwrap();
+    }
+    folder
+}
+
+/// Python that speaks the contract.
 pub(crate) struct Environment {
     folder: PathBuf,
     pub(crate) messages: PathBuf,
@@ -28,47 +49,35 @@ impl Environment {
     }
 }
 
-/// Makes it once for each state of what it is made from, whatever number of runs want it at once.
+/// Makes it once for each state of the contract.
 pub(crate) fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let requirements = here("servers/tests/python/requirements.txt");
-        let mut made_from = DefaultHasher::new();
-        for path in [&requirements, &here("common/proto/quintet/v1/quintet.proto")] {
-            made_from.write(&fs::read(path).unwrap());
-        }
-        let folder = target.join(format!("python-{:016x}", made_from.finish()));
-        let environment = Environment { messages: folder.join("messages"), folder };
-
-        let lock = fs::File::create(target.join("python.lock")).unwrap();
-        lock.lock().unwrap(); // until it is whole, or this process has ended
-        let whole = environment.folder.join("whole");
-        if !whole.exists() {
-            let _ = fs::remove_dir_all(&environment.folder);
-            install(&environment, &requirements);
+        let folder = packages("python", "servers/tests/python/requirements.txt");
+        let mut contract = DefaultHasher::new();
+        contract.write(&fs::read(here("common/proto/quintet/v1/quintet.proto")).unwrap());
+        let messages = folder.join(format!("messages-{:016x}", contract.finish()));
+        let environment = Environment { folder, messages };
+        let lock = fs::File::create(environment.folder.join("messages.lock")).unwrap();
+        lock.lock().unwrap();
+        if !environment.messages.exists() {
             compile_messages(&environment);
-            fs::write(&whole, "").unwrap();
         }
         environment
     })
 }
 
-fn install(environment: &Environment, requirements: &Path) {
-    let mut venv = Command::new("python3");
-    run(venv.args(["-m", "venv"]).arg(&environment.folder), PACKAGES, SET_UP_TIMEOUT);
-    let mut pip = environment.python();
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
-    run(pip.arg(requirements), PACKAGES, SET_UP_TIMEOUT);
-}
-
+/// The messages are there once all of them are.
 fn compile_messages(environment: &Environment) {
-    fs::create_dir(&environment.messages).unwrap();
+    let unfinished = environment.folder.join("messages");
+    let _ = fs::remove_dir_all(&unfinished);
+    fs::create_dir(&unfinished).unwrap();
     let mut protoc = environment.python();
     let proto = here("common/proto");
     protoc.args(["-m", "grpc_tools.protoc"]).arg(format!("--proto_path={}", proto.display()));
     for plugin in ["python_out", "grpc_python_out"] {
-        protoc.arg(format!("--{plugin}={}", environment.messages.display()));
+        protoc.arg(format!("--{plugin}={}", unfinished.display()));
     }
-    run(protoc.arg("quintet/v1/quintet.proto"), PACKAGES, SET_UP_TIMEOUT);
+    run(protoc.arg("quintet/v1/quintet.proto"), DEBIAN, SET_UP_TIMEOUT);
+    fs::rename(unfinished, &environment.messages).unwrap();
 }
