@@ -1,4 +1,4 @@
-//! The messages of the contract, generated from `proto/quintet/v1/quintet.proto`.
+//! The messages of the contract, generated from `proto/quintet/v1/`.
 
 /// The generated code, as prost writes it.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)] // not ours to style

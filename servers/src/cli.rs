@@ -159,15 +159,17 @@ fn to_usize(bounded: u64) -> usize {
 
 /// Runs one server from its flags to its exit code; `adjust` puts the model's own knobs in.
 pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) -> ExitCode {
-    main_with(model, args, adjust, model.serve)
+    main_with(model, args, adjust, |_, listener, service, config, shutdown, stats| {
+        (model.serve)(listener, service, config, shutdown, stats)
+    })
 }
 
-/// The same, where `serve` knows more than the model's flags say.
+/// The same, where `serve` knows more than the model's flags say, and is told of readiness.
 pub fn main_with(
     model: &Model,
     args: &CommonArgs,
     adjust: impl FnOnce(&mut Config),
-    serve: impl FnOnce(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
+    serve: impl FnOnce(&Readiness, TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
 ) -> ExitCode {
     logs::init(args.log, args.log_format);
     let mut config = args.config();
@@ -185,7 +187,7 @@ fn run(
     model: &Model,
     args: &CommonArgs,
     config: &Config,
-    serve: impl FnOnce(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
+    serve: impl FnOnce(&Readiness, TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let listener = listen(args.listen, "--listen")?;
     let admin = args.admin.map(|address| listen(address, "--admin")).transpose()?;
@@ -203,7 +205,7 @@ fn run(
     println!("{} {listening}", model.name);
     io::stdout().flush()?;
     tell_supervisor(&[NotifyState::Ready, NotifyState::Status(&listening)]);
-    let served = serve(listener, Service::new(), config, &shutdown, &stats);
+    let served = serve(&ready, listener, Service::new(), config, &shutdown, &stats);
     print_stats(&stats);
     served.with_context(|| format!("{} stopped serving", model.name))
 }

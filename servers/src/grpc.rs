@@ -7,11 +7,12 @@
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `routes` says whom a call is for; `socket` and `ledger` tell the watch what there is to see.
+//! `routes` says whom a call is for, and `errors` what it is told that fails; `socket` and `ledger` tell the watch what there is to see.
 
 mod accept;
 mod call;
 mod connection;
+mod errors;
 mod ledger;
 mod routes;
 mod services;
@@ -32,9 +33,11 @@ use futures_util::{Stream, StreamExt};
 use tokio::{runtime, task};
 use tonic::{Status, Streaming};
 
+use self::errors::{Failure, as_the_contract_says, field_of};
 use self::ledger::{Begun, Ledger};
 pub use self::transport::Transport;
 use crate::Context;
+use crate::admin::Readiness;
 use crate::awaiting::{self, Player};
 
 /// The service as tonic generates it, server and client.
@@ -73,6 +76,10 @@ pub struct Options {
     /// timeout.
     #[arg(skip)]
     pub others: Option<tonic::service::Routes>,
+
+    /// What `grpc.health.v1` tells.
+    #[arg(skip)]
+    pub ready: Readiness,
 }
 
 /// Serves until `shutdown`, then drains.
@@ -120,11 +127,13 @@ impl Quintet for Conversation {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, Status> {
-        let response = self.player.play(request.into_inner()).await;
+        let request = request.into_inner();
+        let field = field_of(request.work.as_ref());
+        let response = self.player.play(request).await;
         if response.code == Code::Ok as u32 {
             Ok(tonic::Response::new(response))
         } else {
-            Err(Status::new(i32::try_from(response.code).unwrap_or(2).into(), response.message))
+            Err(Failure::answered(response, field).into())
         }
     }
 
@@ -175,15 +184,6 @@ impl Quintet for Conversation {
 fn ledger_of<T>(request: &tonic::Request<T>) -> Result<Arc<Ledger>, Status> {
     let ledger = request.extensions().get::<Arc<Ledger>>();
     ledger.cloned().ok_or_else(|| Status::internal("a conversation without its connection"))
-}
-
-/// tonic says "out of range" of a message above the limit; the contract, as every other gRPC, says
-/// "resource exhausted". Nothing else here is out of range.
-fn as_the_contract_says(status: Status) -> Status {
-    match status.code() {
-        tonic::Code::OutOfRange => Status::resource_exhausted(status.message()),
-        _ => status,
-    }
 }
 
 impl Player {

@@ -62,20 +62,21 @@ fn of_connections(now: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn of_requests(now: &Snapshot) -> Vec<MetricFamily> {
-    let errors =
-        now.invalid_argument + now.deadline_exceeded + now.resource_exhausted + now.internal;
+    let errors = [
+        (name(Code::InvalidArgument), now.invalid_argument),
+        (name(Code::DeadlineExceeded), now.deadline_exceeded),
+        (name(Code::NotFound), now.not_found),
+        (name(Code::ResourceExhausted), now.resource_exhausted),
+        (name(Code::Internal), now.internal),
+    ];
+    let failed: u64 = errors.iter().map(|(_, count)| count).sum();
+    let answered = [[(name(Code::Ok), now.requests - failed)].as_slice(), &errors].concat();
     vec![
         counters(
             "quintet_requests_total",
             "Requests that were answered, by code.",
             "code",
-            &[
-                (name(Code::Ok), now.requests - errors),
-                (name(Code::InvalidArgument), now.invalid_argument),
-                (name(Code::DeadlineExceeded), now.deadline_exceeded),
-                (name(Code::ResourceExhausted), now.resource_exhausted),
-                (name(Code::Internal), now.internal),
-            ],
+            &answered,
         ),
         counter(
             "quintet_protocol_errors_total",
@@ -112,8 +113,8 @@ fn name(code: Code) -> &'static str {
         Code::Ok => "OK",
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         Code::NotFound => "NOT_FOUND",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         Code::Internal => "INTERNAL",
     }
 }

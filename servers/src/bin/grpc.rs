@@ -30,8 +30,9 @@ fn main() -> ExitCode {
         &servers::GRPC,
         &args.common,
         adjust,
-        |listener, service, config, shutdown, stats| {
-            grpc::serve_with(&args.options, listener, service, config, shutdown, stats)
+        |ready, listener, service, config, shutdown, stats| {
+            let options = Options { ready: ready.clone(), ..args.options };
+            grpc::serve_with(&options, listener, service, config, shutdown, stats)
         },
     )
 }

@@ -38,7 +38,7 @@ impl Call {
         }
     }
 
-    fn gives(&self) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn gives(&self) -> Option<OwnedSemaphorePermit> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -88,7 +88,7 @@ impl Server {
             http2.keep_alive_interval(patience).keep_alive_timeout(patience);
         }
         let context = player.context.clone();
-        let routes = Routes::new(player, config.frame_bytes_max, options.others.clone());
+        let routes = Routes::new(player, options, &draining, config.frame_bytes_max);
         Self { context, routes, http2, draining, message_bytes_max: config.frame_bytes_max }
     }
 

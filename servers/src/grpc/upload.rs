@@ -51,12 +51,13 @@ impl Upload {
         }
     }
 
-    /// The next bytes, and what those messages need that begin in them.
-    fn arrived(&mut self, bytes: Bytes) -> Option<Bytes> {
+    /// The next bytes, up to the first message in them that needs room: those before must not wait
+    /// for it, or else a message would wait for the room of the one that it completes.
+    fn arrived(&mut self, mut bytes: Bytes) -> Option<Bytes> {
         let ledger = &self.call.ledger;
         let message_bytes_max = ledger.message_bytes_max;
         let number = self.messages.number;
-        let needed = self.messages.see(&bytes, |length| {
+        let Needed { room: needed, from } = self.messages.see(&bytes, |length| {
             // A larger one is refused, and never gathered.
             if (SMALL_BYTES..=message_bytes_max).contains(&length) { length } else { 0 }
         });
@@ -70,9 +71,19 @@ impl Upload {
         }
         let room = PollSemaphore::new(ledger.room.clone());
         let needed = u32::try_from(needed.min(message_bytes_max)).unwrap_or(u32::MAX);
+        let before = bytes.split_to(from);
         self.waiting = Some((bytes, room, needed));
         self.is_timed = false;
-        None
+        Some(before).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Who is asked for more has done with all that was whole. Where messages have no answers of
+    /// their own, which would take their room along, it is free from then on.
+    fn frees_room(&self) {
+        let is_between = self.waiting.is_some() || !self.messages.is_within();
+        if self.asks == Asks::Often && is_between {
+            drop(self.call.gives());
+        }
     }
 
     /// Waits for room. It is the peer that makes it, by taking the answers before.
@@ -136,6 +147,7 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         task: &mut Task<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.frees_room();
         loop {
             if self.waiting.is_some() {
                 let bytes = ready!(self.poll_room(task));
@@ -178,6 +190,14 @@ impl Body for Upload {
 /// What stands before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
+/// What the messages need that begin in some bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Needed {
+    room: usize,
+    /// Where the first of them begins that needs any.
+    from: usize,
+}
+
 /// Where a request is in the stream of its messages.
 #[derive(Debug, Default)]
 struct Messages {
@@ -196,22 +216,25 @@ impl Messages {
     }
 
     /// Follows `bytes`, and adds up what those need that begin in them.
-    fn see(&mut self, mut bytes: &[u8], needs: impl Fn(usize) -> usize) -> usize {
-        let mut needed = 0;
-        while !bytes.is_empty() {
-            let message = bytes.len().min(self.left);
+    fn see(&mut self, bytes: &[u8], needs: impl Fn(usize) -> usize) -> Needed {
+        let (mut needed, mut at) = (Needed::default(), 0);
+        while at < bytes.len() {
+            let message = (bytes.len() - at).min(self.left);
             self.left -= message;
-            bytes = &bytes[message..];
-            let prefix = bytes.len().min(PREFIX_BYTES - self.prefix_bytes);
+            let begin = at + message;
+            let prefix = (bytes.len() - begin).min(PREFIX_BYTES - self.prefix_bytes);
             self.number += u64::from(self.prefix_bytes == 0 && prefix > 0);
-            self.prefix[self.prefix_bytes..][..prefix].copy_from_slice(&bytes[..prefix]);
+            self.prefix[self.prefix_bytes..][..prefix].copy_from_slice(&bytes[begin..][..prefix]);
             self.prefix_bytes += prefix;
-            bytes = &bytes[prefix..];
+            at = begin + prefix;
             if self.prefix_bytes == PREFIX_BYTES {
                 self.prefix_bytes = 0;
                 let [_, length @ ..] = self.prefix;
                 self.left = u32::from_be_bytes(length) as usize;
-                needed += needs(self.left);
+                if needed.room == 0 {
+                    needed.from = begin;
+                }
+                needed.room += needs(self.left);
             }
         }
         needed
@@ -235,7 +258,7 @@ mod tests {
         for cut in (1..20).chain([100, 5000, 16_384, bytes.len()]) {
             let (mut messages, mut needed, mut seen) = (Messages::default(), 0, 0);
             for piece in bytes.chunks(cut) {
-                needed += messages.see(piece, |length| length);
+                needed += messages.see(piece, |length| length).room;
                 seen += piece.len();
                 assert_eq!(messages.is_within(), !ends.contains(&seen), "{seen} by {cut}");
                 let begun = ends.iter().filter(|end| **end < seen).count() as u64;
@@ -243,5 +266,25 @@ mod tests {
             }
             assert_eq!(needed, 75_003);
         }
+    }
+
+    #[test]
+    fn what_stands_before_a_large_message_does_not_wait_for_its_room() {
+        let prefix = |length: u32| [&[0], &length.to_be_bytes()[..]].concat();
+        let needs = |length: usize| if length > 100 { length } else { 0 };
+        let see = |pieces: &[&[u8]]| {
+            let (mut messages, mut seen) = (Messages::default(), Needed::default());
+            for piece in pieces {
+                seen = messages.see(piece, needs);
+            }
+            seen
+        };
+        let (tail, large) = (&[7; 9][..], prefix(1000));
+        assert_eq!(see(&[&large]), Needed { room: 1000, from: 0 });
+        let small = [&prefix(9), tail, &large].concat();
+        assert_eq!(see(&[&small]), Needed { room: 1000, from: 14 });
+        assert_eq!(see(&[&prefix(9), &small[5..]]), Needed { room: 1000, from: 9 });
+        assert_eq!(see(&[&small[..16], &small[16..]]), Needed { room: 1000, from: 0 });
+        assert_eq!(see(&[&prefix(9), tail]).room, 0);
     }
 }

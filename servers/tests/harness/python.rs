@@ -13,6 +13,8 @@ use super::commands::{here, run};
 /// The first run downloads packages.
 const SET_UP_TIMEOUT: Duration = Duration::from_mins(5);
 const DEBIAN: &str = "python3 python3-venv";
+/// What the client of the contract speaks.
+const PROTOS: [&str; 2] = ["quintet/v1/quintet.proto", "quintet/v1/users.proto"];
 
 /// The folder of an environment with the packages of a file, made once for each state of it,
 /// whatever number of runs want it at once.
@@ -55,7 +57,9 @@ pub(crate) fn environment() -> &'static Environment {
     ENVIRONMENT.get_or_init(|| {
         let folder = packages("python", "servers/tests/python/requirements.txt");
         let mut contract = DefaultHasher::new();
-        contract.write(&fs::read(here("common/proto/quintet/v1/quintet.proto")).unwrap());
+        for proto in PROTOS {
+            contract.write(&fs::read(here("common/proto").join(proto)).unwrap());
+        }
         let messages = folder.join(format!("messages-{:016x}", contract.finish()));
         let environment = Environment { folder, messages };
         let lock = fs::File::create(environment.folder.join("messages.lock")).unwrap();
@@ -78,6 +82,6 @@ fn compile_messages(environment: &Environment) {
     for plugin in ["python_out", "grpc_python_out"] {
         protoc.arg(format!("--{plugin}={}", unfinished.display()));
     }
-    run(protoc.arg("quintet/v1/quintet.proto"), DEBIAN, SET_UP_TIMEOUT);
+    run(protoc.args(PROTOS), DEBIAN, SET_UP_TIMEOUT);
     fs::rename(unfinished, &environment.messages).unwrap();
 }

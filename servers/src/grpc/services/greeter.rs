@@ -5,6 +5,7 @@ use futures_util::{StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::grpc::Answers;
+use crate::grpc::errors::as_the_contract_says;
 use crate::grpc::generated::helloworld::greeter_server;
 use crate::grpc::generated::helloworld::{HelloReply, HelloRequest};
 
@@ -45,7 +46,10 @@ impl greeter_server::Greeter for Greeter {
         &self,
         requests: Request<Streaming<HelloRequest>>,
     ) -> Result<Response<Self::SayHelloBidiStreamStream>, Status> {
-        let greet = |request: Result<_, _>| request.map(|request| HelloReply::to(&request));
+        let greet = |request: Result<_, _>| match request {
+            Ok(request) => Ok(HelloReply::to(&request)),
+            Err(status) => Err(as_the_contract_says(status)),
+        };
         Ok(Response::new(Box::pin(requests.into_inner().map(greet))))
     }
 }
