@@ -16,5 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .extern_path(".quintet.v1", "::common::message")
         .compile_fds(services)?;
+
+    // What the interoperability tests serve; no binary has it in.
+    println!("cargo::rerun-if-changed=tests/proto");
+    let tested = protox::compile(["interop/test.proto"], ["tests/proto"])?;
+    tonic_prost_build::configure().build_client(false).compile_fds(tested)?;
     Ok(())
 }

@@ -95,7 +95,8 @@ impl Options {
     pub fn settle(&self, ready: &Readiness) -> Result<Setup, Wrong> {
         let interceptors = self.interceptors.clone();
         interceptors.check()?;
-        Ok(Setup { transport: self.transport.settle()?, interceptors, ready: ready.clone() })
+        let transport = self.transport.settle()?;
+        Ok(Setup { transport, interceptors, ready: ready.clone(), others: None })
     }
 }
 
@@ -105,12 +106,21 @@ pub struct Setup {
     transport: Settled,
     interceptors: Interceptors,
     ready: Readiness,
+    others: Option<tonic::service::Routes>,
 }
 
 impl Setup {
     /// How connections are secured, if they are.
     pub fn tls(&self) -> Option<Tls> {
         self.transport.tls.clone()
+    }
+
+    /// Adds services of a program's own, for calls that no service here answers. A call of theirs
+    /// is watched as one that asks once: no pause between its messages may be longer than the read
+    /// timeout.
+    #[must_use]
+    pub fn with_services(self, others: tonic::service::Routes) -> Self {
+        Self { others: Some(others), ..self }
     }
 }
 

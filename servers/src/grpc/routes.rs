@@ -38,7 +38,11 @@ const SERVICES: [&str; 8] = [
 
 /// All services; clones are handles on the same.
 #[derive(Clone)]
-pub(super) struct Routes(Arc<[Route]>);
+pub(super) struct Routes {
+    table: Arc<[Route]>,
+    /// Whom all other calls are for.
+    others: Option<tonic::service::Routes>,
+}
 
 struct Route {
     service: &'static str,
@@ -79,7 +83,7 @@ impl Routes {
                 }),+]
             };
         }
-        Self(Arc::new(table![
+        let table = Arc::new(table![
             // The first is found first: what is measured.
             QuintetServer::new(Conversation { player: player.clone() }),
             GreeterServer::new(Greeter),
@@ -89,7 +93,8 @@ impl Routes {
             HealthServer::new(health),
             services::v1(),
             services::v1alpha(),
-        ]))
+        ]);
+        Self { table, others: setup.others.clone() }
     }
 
     /// Whether a call at this path may bring many messages.
@@ -119,9 +124,10 @@ impl Service<Request<Upload>> for Routes {
         }
         let service =
             request.uri().path().strip_prefix('/').and_then(|path| path.split('/').next());
-        match self.0.iter().find(|route| Some(route.service) == service) {
-            Some(route) => (route.handler)(request),
-            None => Box::pin(async {
+        match (self.table.iter().find(|route| Some(route.service) == service), &self.others) {
+            (Some(route), _) => (route.handler)(request),
+            (None, Some(others)) => Box::pin(others.clone().call(request)),
+            (None, None) => Box::pin(async {
                 Ok(Status::unimplemented("no service of this name is here").into_http())
             }),
         }
@@ -175,7 +181,7 @@ mod tests {
         let draining = CancellationToken::new();
         let setup = Options::default().settle(&Readiness::ready()).unwrap();
         let routes = Routes::new(player, &setup, &draining, 1000);
-        let named: Vec<_> = routes.0.iter().map(|route| route.service).collect();
+        let named: Vec<_> = routes.table.iter().map(|route| route.service).collect();
         assert_eq!(named, SERVICES);
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::Response;
 use prost::Message;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
@@ -101,7 +101,7 @@ impl Manner {
         for root in CertificateDer::pem_slice_iter(self.trusts.as_bytes()) {
             roots.add(root.unwrap()).unwrap();
         }
-        let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
+        let builder = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_protocol_versions(self.versions)
             .unwrap()
             .with_root_certificates(roots);

@@ -8,7 +8,12 @@ use prost::Message;
 use prost_types::{FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto};
 
 /// The services of this server, as reflection tells them.
-const DESCRIPTORS: &[&[u8]] = &[include_bytes!(concat!(env!("OUT_DIR"), "/services.bin"))];
+const DESCRIPTORS: &[&[u8]] = &[
+    include_bytes!(concat!(env!("OUT_DIR"), "/services.bin")),
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
 
 /// One method, or all that are none.
 #[derive(Debug, PartialEq, Eq)]

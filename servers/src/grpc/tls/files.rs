@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -158,7 +158,7 @@ pub(super) fn self_signed(flags: &Flags) -> Result<ServerConfig, Wrong> {
 fn config(flags: &Flags, certified: CertifiedKey) -> Result<ServerConfig, Wrong> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("ring has what TLS 1.2 and 1.3 need");
+        .expect("the library has what TLS 1.2 and 1.3 need");
     let builder = match &flags.tls_client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => builder.with_client_cert_verifier(clients(path)?),
@@ -205,5 +205,5 @@ fn content(flag: &'static str, path: &Path) -> Result<Vec<u8>, Wrong> {
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+    Arc::new(aws_lc_rs::default_provider())
 }
