@@ -10,9 +10,9 @@ use clap::Parser;
 use client::Resilient;
 use servers::grpc::generated::helloworld::HelloRequest;
 use servers::grpc::generated::helloworld::greeter_client::GreeterClient;
+use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status};
 
 /// Says hello to a gRPC server, and asks again if it must
 #[derive(Parser)]
@@ -44,9 +44,13 @@ async fn main() -> anyhow::Result<()> {
         .idempotent("/helloworld.Greeter/SayHello")
         .idempotent("/helloworld.Greeter/SayHelloStreamReply")
         .over(channel(&args)?);
-    // An interceptor is inside or outside of the layers as one likes: here it signs each call once.
-    let mut client =
-        GreeterClient::with_interceptor(resilient, move |request| signed(request, token.as_ref()));
+    // An interceptor is around the layers: it signs a call, and all attempts carry what it wrote.
+    let mut client = GreeterClient::with_interceptor(resilient, move |mut request: Request<()>| {
+        if let Some(token) = &token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    });
     let request = || HelloRequest { name: args.name.clone() };
     let reply = client.say_hello(request()).await?;
     println!("{}", reply.into_inner().message);
@@ -88,15 +92,4 @@ fn token(file: &Path) -> anyhow::Result<MetadataValue<Ascii>> {
 
 fn read(flag: &str, file: &Path) -> anyhow::Result<String> {
     fs::read_to_string(file).with_context(|| format!("{flag}: {} cannot be read", file.display()))
-}
-
-#[allow(clippy::result_large_err)] // an interceptor's own signature
-fn signed(
-    mut request: Request<()>,
-    token: Option<&MetadataValue<Ascii>>,
-) -> Result<Request<()>, Status> {
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", token.clone());
-    }
-    Ok(request)
 }

@@ -2,8 +2,8 @@
 //! by a few. It pays with calls that fail although the server would have answered again.
 //!
 //! failsafe, the maintained breaker, lets everybody through at once when its time is over, closes
-//! after one answer, reads a clock that no test of an async service can move, and shows its state to
-//! nobody. Its rules would be the smaller part of what is needed: the machine is our own.
+//! after one answer, reads a clock that no test of an async service can move, and shows its state
+//! to nobody. Its rules would be the smaller part of what is needed: the machine is our own.
 
 mod machine;
 

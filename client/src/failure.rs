@@ -113,13 +113,13 @@ impl Failure {
             Reached::NoHandler => true,
             Reached::Server => is_idempotent,
         };
-        let pushback = pushback(&self.status);
-        match (self.status.code(), pushback) {
-            _ if !may_repeat => None,
-            (_, Some(None)) => None,
-            (Code::Unavailable, None) => Some(Wait::BackOff),
-            (Code::Unavailable | Code::ResourceExhausted, Some(Some(after))) => {
-                (after <= PUSHBACK_MAX).then_some(Wait::Exactly(after))
+        if !may_repeat {
+            return None;
+        }
+        match (self.status.code(), Pushback::of(&self.status)) {
+            (Code::Unavailable, Pushback::Unsaid) => Some(Wait::BackOff),
+            (Code::Unavailable | Code::ResourceExhausted, Pushback::After(pause)) => {
+                (pause <= PUSHBACK_MAX).then_some(Wait::Exactly(pause))
             }
             _ => None,
         }
@@ -135,13 +135,23 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     last.to_string()
 }
 
-/// When a server wants a call again; `Some(None)`: never (gRFC A6: a number below zero, or none).
-fn pushback(status: &Status) -> Option<Option<Duration>> {
-    if let Some(value) = status.metadata().get(PUSHBACK) {
-        let ms = value.to_str().ok().and_then(|ms| ms.parse::<u32>().ok());
-        return Some(ms.map(|ms| Duration::from_millis(ms.into())));
+/// When a server wants a call again.
+enum Pushback {
+    Unsaid,
+    After(Duration),
+    /// A number below zero, or none (gRFC A6).
+    Never,
+}
+
+impl Pushback {
+    fn of(status: &Status) -> Self {
+        if let Some(value) = status.metadata().get(PUSHBACK) {
+            let ms = value.to_str().ok().and_then(|ms| ms.parse::<u32>().ok());
+            return ms.map_or(Self::Never, |ms| Self::After(Duration::from_millis(ms.into())));
+        }
+        let told = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        told.map_or(Self::Unsaid, Self::After)
     }
-    status.get_details_retry_info()?.retry_delay.map(Some)
 }
 
 /// What a response says of its end.

@@ -1,5 +1,5 @@
-//! The third layer, off unless asked for: a second attempt beside one that takes long, and the first
-//! answer wins. It pays with work done twice, as much of it as the retry budget allows.
+//! The third layer, off unless asked for: a second attempt beside one that takes long, and the
+//! first answer wins. It pays with work done twice, as much of it as the retry budget allows.
 //!
 //! tower's own `Hedge` waits for a percentile of what it has measured, and takes whatever ends
 //! first, failures too; here the delay is the caller's, and a failure is no winner.

@@ -16,19 +16,18 @@
 //! ```
 //!
 //! The order says what counts as what. The deadline is outside of the retries: they share it. The
-//! breaker is inside of them: it sees every attempt, and its refusal is no attempt, and is not tried
-//! again. A hedge is inside of a retry: both of its attempts pass the breaker, and they are one to
-//! the retries. The attempt is innermost: time that runs out counts against the server.
+//! breaker is inside of them: it sees every attempt, and its refusal is no attempt, and is not
+//! tried again. A hedge is inside of a retry: both of its attempts pass the breaker, and they are
+//! one to the retries. The attempt is innermost: time that runs out counts against the server.
 //!
-//! What is tried again: UNAVAILABLE, and RESOURCE_EXHAUSTED if the server says when (RetryInfo, or
-//! `grpc-retry-pushback-ms`); a method that is not marked as [idempotent](Builder::idempotent), only
-//! if the request provably was not looked at (no connection, GOAWAY, `REFUSED_STREAM`). Never
-//! anything else, and never once a message of the answer was delivered.
+//! What is tried again: UNAVAILABLE, and `RESOURCE_EXHAUSTED` if the server says when
+//! (`RetryInfo`, or `grpc-retry-pushback-ms`). A method that is not marked as
+//! [idempotent](Builder::idempotent) is tried again only if the request provably was not looked at
+//! (no connection, GOAWAY, `REFUSED_STREAM`). Nothing is, once a message of the answer was
+//! delivered.
 //!
-//! Time is tokio's clock throughout, and the random source is [the caller's](Builder::random): tests
-//! move the one and fix the other.
-
-#![cfg_attr(test, allow(clippy::float_cmp))]
+//! Time is tokio's clock throughout, and the random source is [the caller's](Builder::random):
+//! tests move the one and fix the other.
 
 mod attempt;
 mod backoff;

@@ -19,8 +19,8 @@ use crate::retry::{Policy, RetryLayer};
 /// For a call that says none itself: longer than people wait, shorter than anything waits for ever.
 /// A stream that is to live longer says so.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// The first attempt and two more: of what three do not bring, few calls would have come by a fourth,
-/// and each multiplies the load of a server that is down.
+/// The first attempt and two more: what three do not bring, a fourth seldom does, and each
+/// multiplies the load of a server that is down.
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Twice a round trip across a continent: less asks again before anything can have changed.
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -77,7 +77,7 @@ impl Builder {
     }
 
     /// A method that may be carried out twice, by its path: `/helloworld.Greeter/SayHello`. Others
-    /// are tried again only when they provably were not begun (none are marked unless they are here).
+    /// are tried again only when they provably were not begun (no method is, unless it is marked).
     #[must_use]
     pub fn idempotent(mut self, path: impl Into<String>) -> Self {
         self.idempotent.insert(path.into());

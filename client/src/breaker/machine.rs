@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Longer than a client lives.
+const FAR_AWAY: Duration = Duration::from_hours(24 * 365);
+
 /// When a breaker opens and closes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -82,11 +85,10 @@ impl Machine {
         }
         match &mut self.is {
             Is::Closed { .. } => {}
-            Is::Open { .. } => return None,
             Is::HalfOpen { probing, answered } if *probing + *answered < self.limits.probes => {
                 *probing += 1;
             }
-            Is::HalfOpen { .. } => return None,
+            Is::Open { .. } | Is::HalfOpen { .. } => return None,
         }
         Some(self.epoch)
     }
@@ -119,7 +121,7 @@ impl Machine {
     }
 
     fn opens(&mut self, now: Instant) {
-        // A time beyond the clock's end never comes, nor does one that is two centuries away.
+        // Where the clock cannot hold it, a year is as good.
         let until = now.checked_add(self.limits.open_for).unwrap_or(now + FAR_AWAY);
         self.becomes(Is::Open { until });
     }
@@ -129,8 +131,6 @@ impl Machine {
         self.epoch += 1;
     }
 }
-
-const FAR_AWAY: Duration = Duration::from_hours(24 * 365);
 
 #[cfg(test)]
 mod tests {
@@ -212,7 +212,7 @@ mod tests {
         ];
         let step = prop_oneof![
             4 => Just(Step::Enter),
-            4 => (any::<prop::sample::Index>(), outcome).prop_map(|(which, o)| Step::Leave(which, o)),
+            4 => (any::<prop::sample::Index>(), outcome).prop_map(|(of, what)| Step::Leave(of, what)),
             1 => (0..6_000_u64).prop_map(Step::Later),
         ];
         prop::collection::vec(step, 0..200)
