@@ -24,8 +24,7 @@ impl Backoff {
     }
 
     fn bound(&self, retry: u32) -> Duration {
-        let doubled = 2_u32.checked_pow(retry).and_then(|times| self.first.checked_mul(times));
-        doubled.map_or(self.max, |bound| bound.min(self.max))
+        self.first.saturating_mul(2_u32.saturating_pow(retry)).min(self.max)
     }
 }
 

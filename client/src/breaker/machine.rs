@@ -212,7 +212,7 @@ mod tests {
         ];
         let step = prop_oneof![
             4 => Just(Step::Enter),
-            4 => (any::<prop::sample::Index>(), outcome).prop_map(|(of, what)| Step::Leave(of, what)),
+            4 => (any::<prop::sample::Index>(), outcome).prop_map(|(i, o)| Step::Leave(i, o)),
             1 => (0..6_000_u64).prop_map(Step::Later),
         ];
         prop::collection::vec(step, 0..200)
