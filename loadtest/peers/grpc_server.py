@@ -77,8 +77,8 @@ def variants(bin_dir, before, folder):
     secret.write_bytes(SECRET)
     bearer = ("-H", f"authorization: Bearer {token('quintet')}")
 
-    def grpc(*flags, directory=bin_dir):
-        common = ["--workers=1", "--log=off"]
+    def grpc(*flags, log="off", directory=bin_dir):
+        common = ["--workers=1", f"--log={log}"]
         return lambda port: [directory / "grpc", f"--listen=127.0.0.1:{port}", *common, *flags]
 
     off = ["--deadlines=off", "--catch-panics=off"]
@@ -89,18 +89,27 @@ def variants(bin_dir, before, folder):
             "tonic's own accept loop and limits",
             lambda port: [bin_dir / "examples/plain_tonic", f"--listen=127.0.0.1:{port}"],
         ),
-        Variant("without the two defaults", " ".join(off), grpc(*off)),
-        Variant("authentication", "--jwt-key FILE", grpc(f"--jwt-key={secret}"), heads=bearer),
-        Variant("logging", "--log-calls, to a file", grpc("--log-calls", "--log=info")),
-        Variant("rate limit", "--rate-limit N", grpc("--rate-limit=1000000")),
-        Variant("metrics", "--call-metrics", grpc("--call-metrics")),
-        Variant("tracing", "--trace-calls", grpc("--trace-calls")),
-        Variant("compression", "--compression=gzip, not asked for", grpc("--compression=gzip")),
-        Variant("streams", "--max-concurrent-streams=250", grpc("--max-concurrent-streams=250")),
-        Variant("TLS 1.3", "--tls-self-signed", grpc("--tls-self-signed"), tls=True),
+        Variant("without the two defaults", f"`{' '.join(off)}`", grpc(*off)),
+        Variant(
+            "authentication",
+            "`--jwt-key` (HS256)",
+            grpc(f"--jwt-key={secret}", "--jwt-audience=quintet"),
+            heads=bearer,
+        ),
+        Variant("logging", "`--log-calls on`, to a file", grpc("--log-calls=on", log="info")),
+        Variant("rate limit", "`--rate-limit`, not reached", grpc("--rate-limit=10000000")),
+        Variant("metrics", "`--call-metrics on`", grpc("--call-metrics=on")),
+        Variant("tracing", "`--trace-calls on`", grpc("--trace-calls=on")),
+        Variant("compression", "`--compression gzip`, not asked for", grpc("--compression=gzip")),
+        Variant(
+            "250 streams",
+            "`--max-concurrent-streams 250`",
+            grpc("--max-concurrent-streams=250"),
+        ),
+        Variant("TLS 1.3", "`--tls-self-signed`", grpc("--tls-self-signed=on"), tls=True),
     ]
     if before:
-        rows.append(Variant("before", f"the build in {before}", grpc(directory=before)))
+        rows.append(Variant("before", "another build", grpc(directory=before)))
     return rows
 
 
