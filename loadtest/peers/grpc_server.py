@@ -10,7 +10,7 @@ is the median, over rounds, of its ratio to the server as it is in the same roun
     python3 loadtest/peers/grpc_server.py
 
 writes results/grpc.json and the table in docs/grpc.md. Needs Linux, openssl, and of Debian
-nghttp2-client. `--before DIR` adds the servers of another build, for the cost of a change.
+nghttp2-client.
 """
 
 import argparse
@@ -71,18 +71,18 @@ def token(audience):
     return (signed + b"." + part(hmac.digest(SECRET, signed, hashlib.sha256))).decode()
 
 
-def variants(bin_dir, before, folder):
+def variants(bin_dir, folder):
     """The server as it is comes first: all others are held against it."""
     secret = folder / "secret"
     secret.write_bytes(SECRET)
     bearer = ("-H", f"authorization: Bearer {token('quintet')}")
 
-    def grpc(*flags, log="off", directory=bin_dir):
+    def grpc(*flags, log="off"):
         common = ["--workers=1", f"--log={log}"]
-        return lambda port: [directory / "grpc", f"--listen=127.0.0.1:{port}", *common, *flags]
+        return lambda port: [bin_dir / "grpc", f"--listen=127.0.0.1:{port}", *common, *flags]
 
     off = ["--deadlines=off", "--catch-panics=off"]
-    rows = [
+    return [
         Variant("as it is", "no option is given", grpc()),
         Variant(
             "a plain tonic server",
@@ -108,9 +108,6 @@ def variants(bin_dir, before, folder):
         ),
         Variant("TLS 1.3", "`--tls-self-signed`", grpc("--tls-self-signed=on"), tls=True),
     ]
-    if before:
-        rows.append(Variant("before", "another build", grpc(directory=before)))
-    return rows
 
 
 def h2load(variant, port, shape, seconds, folder):
@@ -266,7 +263,6 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="decides the order (default: 1)")
     parser.add_argument("--only", metavar="NAMES", help="these rows, by commas, and the first")
     parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target/release")
-    parser.add_argument("--before", type=pathlib.Path, help="another build's folder")
     parser.add_argument("--output", type=pathlib.Path, help="write the JSON there, and no page")
     parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
     arguments = parser.parse_args()
@@ -279,7 +275,7 @@ def main():
         raise Failure("h2load is not on the PATH: apt install nghttp2-client")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        rows = variants(arguments.bin_dir.resolve(), arguments.before, folder)
+        rows = variants(arguments.bin_dir.resolve(), folder)
         if arguments.only:
             wanted = arguments.only.split(",")
             if unknown := set(wanted) - {row.name for row in rows}:

@@ -103,31 +103,40 @@ struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The queue of these threads has no bound of its own, and a job there outlives a client that went
-/// away: its place goes with it.
+/// A job for another thread, and what comes of it. The queues there have no bound of their own, and a
+/// job outlives a client that went away: its place goes with it. One that is not begun by then is not
+/// begun at all.
+fn job<T>(
+    work: impl FnOnce() -> T,
+    place: Place,
+) -> (impl FnOnce(), impl Future<Output = Option<T>>) {
+    let (done, result) = oneshot::channel();
+    let job = move || {
+        if done.is_closed() {
+            return;
+        }
+        let result = work();
+        drop(place);
+        // Nobody listens where the client has gone.
+        let _ = done.send(result);
+    };
+    (job, async { result.await.ok() })
+}
+
 async fn compute<T: Send + 'static>(
     cores: &rayon::ThreadPool,
     work: impl FnOnce() -> T + Send + 'static,
     place: Place,
 ) -> Option<T> {
-    let (done, result) = oneshot::channel();
-    cores.spawn(move || {
-        let result = work();
-        drop(place);
-        // Nobody listens where the client has gone.
-        let _ = done.send(result);
-    });
-    result.await.ok()
+    let (job, result) = job(work, place);
+    cores.spawn(job);
+    result.await
 }
 
-/// As with [`compute`].
-async fn block(job: Block, place: Place) -> Option<Response> {
-    let run = move || {
-        let response = job.run();
-        drop(place);
-        response
-    };
-    tokio::task::spawn_blocking(run).await.ok()
+async fn block(work: Block, place: Place) -> Option<Response> {
+    let (job, result) = job(|| work.run(), place);
+    drop(tokio::task::spawn_blocking(job)); // the way back is its own
+    result.await
 }
 
 fn lost(id: u64) -> Response {

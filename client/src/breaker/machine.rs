@@ -67,6 +67,8 @@ enum Is {
 
 impl Machine {
     pub(super) fn new(limits: Limits) -> Self {
+        // With none it would never close again.
+        let limits = Limits { probes: limits.probes.max(1), ..limits };
         Self { limits, is: Is::Closed { failures: 0 }, epoch: 0 }
     }
 

@@ -81,7 +81,10 @@ fn wait(id: u64, time: Duration) -> Request {
 }
 
 #[tokio::test]
-async fn an_overloaded_server_is_not_asked_again_before_it_says_when() {
+async fn an_overloaded_server_is_asked_again_when_it_says() {
+    /// What its `RetryInfo` says, at the least, between two attempts.
+    const SAID: Duration = Duration::from_millis(100);
+    const CALLS: u32 = 4;
     let server = Server::start(|config| {
         config.in_flight_max = 1;
         config.overload = Overload::Reject;
@@ -92,11 +95,14 @@ async fn an_overloaded_server_is_not_asked_again_before_it_says_when() {
     let mut holds = client.clone();
     let held = tokio::spawn(async move { holds.call(wait(1, PATIENCE * 2)).await });
     server.has_in_progress(1).await;
-    for id in 2..20 {
-        let status = in_time(client.call(wait(id, Duration::from_millis(1)))).await.unwrap_err();
-        assert_eq!(status.code(), Code::ResourceExhausted);
+    let began = Instant::now();
+    for id in 0..CALLS {
+        let call = client.call(wait(id.into(), Duration::from_millis(1)));
+        assert_eq!(in_time(call).await.unwrap_err().code(), Code::ResourceExhausted);
     }
-    assert_eq!(server.stats.snapshot().rejected, 18);
+    let again = client::ATTEMPTS_MAX - 1;
+    assert_eq!(server.stats.snapshot().rejected, u64::from(CALLS * (again + 1)));
+    assert!(began.elapsed() >= SAID * CALLS * again, "{:?}", began.elapsed());
     assert_eq!(resilient.breaker().state(), State::Closed);
     held.abort();
     assert!(held.await.unwrap_err().is_cancelled());

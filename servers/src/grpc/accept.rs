@@ -11,7 +11,7 @@ use rustix::net::{SendFlags, Shutdown};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,10 @@ const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
 /// ... and what they hear where TLS is spoken, which nobody did yet (RFC 8446, 6): a fatal alert,
 /// `internal_error`. None says "too many".
 const REFUSAL_TLS: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
+
+/// How much longer than the drain the last spans may take: a server that drains is to end within
+/// half a second of it.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Serves until the drain, and drains.
 pub(super) async fn listen(
@@ -79,9 +83,10 @@ pub(super) async fn listen(
     }
     drop(listener);
     tasks.close();
+    let drained_by = Instant::now() + config.drain_timeout;
     // What is left after the timeout is cut: the runtime drops the tasks it still holds.
-    let _ = time::timeout(config.drain_timeout, tasks.wait()).await;
-    layers.flush().await;
+    let _ = time::timeout_at(drained_by, tasks.wait()).await;
+    let _ = time::timeout_at(drained_by + FLUSH_TIMEOUT, layers.flush()).await;
     Ok(())
 }
 

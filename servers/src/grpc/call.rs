@@ -16,7 +16,7 @@ use tonic::codegen::Service;
 
 use super::compression;
 use super::layers::{self, Peer};
-use super::ledger::{Begun, Ledger};
+use super::ledger::Ledger;
 use super::routes::Routes;
 use super::upload::Upload;
 
@@ -26,9 +26,17 @@ pub(super) struct Call {
     pub(super) ledger: Arc<Ledger>,
     /// The room that its messages take, until the answer goes out with it.
     room: Mutex<Option<OwnedSemaphorePermit>>,
+    asks: Asks,
 }
 
 impl Call {
+    fn new(ledger: Arc<Ledger>, asks: Asks) -> Self {
+        if asks == Asks::Once {
+            ledger.begins();
+        }
+        Self { ledger, room: Mutex::new(None), asks }
+    }
+
     pub(super) fn holds(&self, more: OwnedSemaphorePermit) {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *room {
@@ -42,12 +50,23 @@ impl Call {
     }
 }
 
+/// One that asks once is being received or carried out until the last of its answer is gone.
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.asks == Asks::Once {
+            self.ledger.ends();
+        }
+    }
+}
+
 /// The calls of one connection, answered by `chain`.
 pub(super) struct Calls<C> {
     pub(super) ledger: Arc<Ledger>,
     pub(super) chain: C,
     /// Where a layer asks for it.
     pub(super) peer: Option<Peer>,
+    /// Whether messages may come compressed.
+    pub(super) compresses: bool,
 }
 
 impl<C, R> hyper::service::Service<Request<Incoming>> for Calls<C>
@@ -60,23 +79,18 @@ where
     type Future = Answering<C::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let call = Arc::new(Call { ledger: self.ledger.clone(), room: Mutex::new(None) });
         let asks = Asks::at(request.uri().path());
-        let growth = compression::growth(request.headers());
+        let call = Arc::new(Call::new(self.ledger.clone(), asks));
+        let growth = if self.compresses { compression::growth(request.headers()) } else { 1 };
         let mut request = request.map(|body| Upload::new(body, call.clone(), asks, growth));
-        let begun = match asks {
-            Asks::Once => Some(Begun::new(self.ledger.clone())),
-            Asks::Often => None,
-            Asks::InTurns => {
-                request.extensions_mut().insert(self.ledger.clone());
-                None
-            }
-        };
+        if asks == Asks::InTurns {
+            request.extensions_mut().insert(self.ledger.clone());
+        }
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }
         let answer = self.chain.clone().call(request);
-        Answering { answer: Some(answer), call, begun }
+        Answering { answer: Some(answer), call }
     }
 }
 
@@ -108,7 +122,6 @@ pub(super) struct Answering<F> {
     /// None once it is there.
     answer: Option<F>,
     call: Arc<Call>,
-    begun: Option<Begun<Arc<Ledger>>>,
 }
 
 impl<F, R> Future for Answering<F>
@@ -122,8 +135,8 @@ where
         let answer = self.answer.as_mut().expect("it is not polled after its end");
         let Ok(response) = ready!(Pin::new(answer).poll(task));
         self.answer = None;
-        let (call, begun) = (self.call.clone(), self.begun.take());
-        Poll::Ready(Ok(response.map(|body| Answers { body, call, _begun: begun })))
+        let call = self.call.clone();
+        Poll::Ready(Ok(response.map(|body| Answers { body, call })))
     }
 }
 
@@ -139,7 +152,6 @@ impl<F> Drop for Answering<F> {
 pub(super) struct Answers<R> {
     body: R,
     call: Arc<Call>,
-    _begun: Option<Begun<Arc<Ledger>>>,
 }
 
 impl<R: layers::Answer> Body for Answers<R> {
@@ -213,7 +225,7 @@ mod tests {
         let config = Config::default();
         let context = Context::new(Service::new(), &config, &Shutdown::new(), &Stats::new());
         let ledger = Ledger::new(context, CancellationToken::new(), config.frame_bytes_max, 100);
-        Arc::new(Call { ledger: Arc::new(ledger), room: Mutex::new(None) })
+        Arc::new(Call::new(Arc::new(ledger), Asks::Often))
     }
 
     #[test]

@@ -110,8 +110,9 @@ impl Server {
         else {
             return;
         };
+        let compresses = flags.compression.encodings().next().is_some();
         let socket = Socket::new(layer, ledger.clone());
-        let calls = Calls { ledger: ledger.clone(), chain: self.chain, peer };
+        let calls = Calls { ledger: ledger.clone(), chain: self.chain, peer, compresses };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(socket), calls));
         let mut draining = pin!(draining.cancelled());
         let mut timer = pin!(time::sleep_until(watch.look_at().into()));

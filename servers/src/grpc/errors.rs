@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::services::{FeedError, HealthError, UploadError};
 
 /// Whose reasons they are (`google.rpc.ErrorInfo`).
-const DOMAIN: &str = "quintet";
+pub(super) const DOMAIN: &str = "quintet";
 /// When to come again where too much is going on: what is carried out is commonly done by then, and
 /// those who are told so do not come again all at once and at once.
 const RETRY_AFTER: Duration = Duration::from_millis(100);

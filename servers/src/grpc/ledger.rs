@@ -48,8 +48,8 @@ struct Counts(u64);
 
 impl Counts {
     const REQUEST: u64 = 1;
-    const ANSWER: u64 = 1 << 16;
-    const BEGUN: u64 = 1 << 32;
+    const ANSWER: u64 = 1 << 20; // a hundred exchanged on each of ten thousand streams
+    const BEGUN: u64 = 1 << 40;
 
     fn requests(self) -> u64 {
         self.0 % Self::ANSWER
@@ -122,6 +122,15 @@ impl Ledger {
         }
     }
 
+    /// Counts a request that is received or carried out, until it [`ends`](Self::ends).
+    pub(super) fn begins(&self) {
+        self.counts.fetch_add(Counts::REQUEST + Counts::BEGUN, Relaxed);
+    }
+
+    pub(super) fn ends(&self) {
+        self.counts.fetch_sub(Counts::REQUEST, Relaxed);
+    }
+
     /// Counts an answer, until it is sent whole or its stream has ended.
     pub(super) fn answers(&self) {
         self.counts.fetch_add(Counts::ANSWER + Counts::BEGUN, Relaxed);
@@ -161,13 +170,13 @@ pub(super) struct Begun<L: Borrow<Ledger>>(L);
 
 impl<L: Borrow<Ledger>> Begun<L> {
     pub(super) fn new(ledger: L) -> Self {
-        ledger.borrow().counts.fetch_add(Counts::REQUEST + Counts::BEGUN, Relaxed);
+        ledger.borrow().begins();
         Self(ledger)
     }
 }
 
 impl<L: Borrow<Ledger>> Drop for Begun<L> {
     fn drop(&mut self) {
-        self.0.borrow().counts.fetch_sub(Counts::REQUEST, Relaxed);
+        self.0.borrow().ends();
     }
 }

@@ -139,13 +139,6 @@ pub struct Settled {
     pub(super) tls: Option<Tls>,
 }
 
-impl Settled {
-    /// How connections are secured, if they are.
-    pub fn tls(&self) -> Option<Tls> {
-        self.tls.clone()
-    }
-}
-
 /// How much a peer may send that nobody has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Windows {

@@ -67,11 +67,14 @@ impl Upload {
         {
             self.is_timed = false;
             self.begun = None;
+            if self.asks == Asks::Often {
+                self.begins(); // anew: it is carried out until the next one is waited for
+            }
         }
         if needed == 0 {
             return Some(bytes);
         }
-        let room = PollSemaphore::new(ledger.room.clone());
+        let room = PollSemaphore::new(self.call.ledger.room.clone());
         let needed = u32::try_from(needed.min(message_bytes_max)).unwrap_or(u32::MAX);
         let before = bytes.split_to(from);
         self.waiting = Some((bytes, room, needed));
@@ -112,6 +115,7 @@ impl Upload {
             self.call.ledger.context.timed_out(Timeout::Read);
             return Poll::Ready(Status::deadline_exceeded("the request was not whole in time"));
         }
+        self.begun = None;
         let draining = &self.call.ledger.draining;
         let draining =
             self.draining.get_or_insert_with(|| Box::pin(draining.clone().cancelled_owned()));

@@ -21,6 +21,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tower_layer::Layer;
 
 use super::Answer;
+use crate::grpc::errors::DOMAIN;
 
 /// How far the clocks of whoever makes tokens and of this server may be apart.
 const LEEWAY_S: u64 = 30;
@@ -30,8 +31,6 @@ const OPEN_SERVICES: [&str; 3] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
-/// Whose the reasons are that stand in a refusal's details.
-pub(super) const DOMAIN: &str = "quintet";
 
 /// The layer; clones share the key.
 #[derive(Clone)]

@@ -154,7 +154,6 @@ impl Interceptors {
 
     /// The layers. Within the runtime that will serve.
     pub(in crate::grpc) fn layers(&self) -> io::Result<Layers> {
-        self.check()?;
         let collector = self.otlp_endpoint.as_deref();
         let is_traced = self.trace_calls.is_on() || collector.is_some();
         let traces = is_traced.then(|| Traces::new(collector)).transpose();

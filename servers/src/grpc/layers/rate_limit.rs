@@ -20,8 +20,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower_layer::Layer;
 
-use super::authentication::{DOMAIN, Subject};
+use super::authentication::Subject;
 use super::{Answer, Peer};
+use crate::grpc::errors::DOMAIN;
 
 /// Clients whose buckets are remembered: some ten megabytes. The one that was not seen for the
 /// longest is forgotten for a new one; its bucket has most likely filled again.
