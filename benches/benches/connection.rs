@@ -10,11 +10,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 const PAYLOAD_BYTES: usize = 64;
 const DEPTHS: [usize; 3] = [1, 16, 64];
 
-fn turn(connection: &mut Connection, read: &[u8], now: Instant) -> usize {
+fn turn(service: &Service, connection: &mut Connection, read: &[u8], now: Instant) -> usize {
     connection.receive(read, now);
     while let Ok(Some(request)) = connection.next_request() {
         let deadline = connection.deadline(&request);
-        if let Plan::Reply(response) = Service::new().plan(request, deadline) {
+        if let Plan::Reply(response) = service.plan(request, deadline) {
             connection.respond(&response);
         }
     }
@@ -24,14 +24,15 @@ fn turn(connection: &mut Connection, read: &[u8], now: Instant) -> usize {
 }
 
 fn connection(criterion: &mut Criterion) {
+    let service = Service::new();
     let mut group = criterion.benchmark_group("connection");
     for depth in DEPTHS {
         let (read, replies_bytes) = echo_frames(PAYLOAD_BYTES, depth);
         let mut connection = Connection::new(Limits::default(), Instant::now());
-        assert_eq!(turn(&mut connection, &read, Instant::now()), replies_bytes);
+        assert_eq!(turn(&service, &mut connection, &read, Instant::now()), replies_bytes);
         group.throughput(Throughput::Elements(depth as u64));
         group.bench_function(BenchmarkId::new("echo:64", depth), |bencher| {
-            bencher.iter(|| turn(&mut connection, &read, Instant::now()));
+            bencher.iter(|| turn(&service, &mut connection, &read, Instant::now()));
         });
     }
     group.finish();

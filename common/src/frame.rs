@@ -75,6 +75,7 @@ mod tests {
             any::<u64>().prop_map(|us| Some(Work::WaitUs(us))),
             any::<u32>().prop_map(|rounds| Some(Work::ComputeRounds(rounds))),
             any::<u64>().prop_map(|us| Some(Work::BlockUs(us))),
+            any::<String>().prop_map(|id| Some(Work::GetUser(id))),
         ]
     }
 

@@ -11,7 +11,7 @@
 //! Nothing in this crate touches a socket, waits for one, starts a thread or is `async`:
 //! that is what the servers differ in, and it is theirs. What they share is [`frame`] (a length
 //! and a message), [`Connection`] (the protocol as a state machine), [`Service`] (from a request
-//! to a [`Plan`]), and the small change around them: [`Config`], [`Shutdown`], [`Stats`].
+//! to a [`Plan`]), [`users`] (state that all requests share), and the small change around them: [`Config`], [`Shutdown`], [`Stats`].
 
 pub mod config;
 pub mod connection;
@@ -23,6 +23,7 @@ pub mod service;
 pub mod shutdown;
 pub mod stats;
 mod sync;
+pub mod users;
 
 pub use config::Config;
 pub use connection::{Connection, Limits, Timeout, Timeouts};

@@ -1,4 +1,4 @@
-//! The messages of the contract, generated from `proto/quintet/v1/quintet.proto`.
+//! The messages of the contract, generated from `proto/quintet/v1/`.
 
 /// The generated code, as prost writes it.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)] // not ours to style
@@ -7,7 +7,9 @@ mod generated {
 }
 
 pub use generated::request::Work;
-pub use generated::{Request, Response};
+pub use generated::{
+    Chunk, Digest, Event, Published, Request, Response, Subscription, UserRequest, UserResponse,
+};
 
 /// The codes of `google.rpc.Code` that a server of this project answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Code {
     InvalidArgument = 3,
     /// The client's `timeout_ms` had passed before the work began.
     DeadlineExceeded = 4,
+    /// What was asked for is not there.
+    NotFound = 5,
     /// A limit was reached: of a frame, of connections, of a queue.
     ResourceExhausted = 8,
     /// The server is at fault.

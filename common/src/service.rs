@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::job::{Block, Compute, Fault, expired, guarded};
 use crate::message::{Code, Request, Response, Work};
+use crate::sync::Arc;
+use crate::users::{UserError, Users};
 
 /// The longest `wait_us`: a minute.
 pub const WAIT_US_MAX: u64 = 60_000_000;
@@ -64,10 +66,12 @@ pub fn overloaded(id: u64) -> Response {
     Response::error(id, Code::ResourceExhausted, "too many requests in flight; try later")
 }
 
-/// The service of the contract.
-#[derive(Clone, Copy, Debug, Default)]
+/// The service of the contract; clones are handles on the same.
+#[derive(Clone, Debug, Default)]
 pub struct Service {
     fault: Fault,
+    /// What all requests share.
+    users: Arc<Users>,
 }
 
 impl Service {
@@ -79,12 +83,12 @@ impl Service {
     /// One whose work begins with `fault`, which is given the request's id and may panic: for
     /// tests of who else gets to feel that.
     pub fn with_fault(fault: fn(u64)) -> Self {
-        Self { fault: Fault(Some(fault)) }
+        Self { fault: Fault(Some(fault)), ..Self::default() }
     }
 
     /// What `request` needs, whose client wants it begun before `deadline`. A request that asks
     /// for too much, or for nothing, or that comes too late, needs only to be told so.
-    pub fn plan(self, request: Request, deadline: Option<Instant>) -> Plan {
+    pub fn plan(&self, request: Request, deadline: Option<Instant>) -> Plan {
         let (id, fault) = (request.id, self.fault);
         match request.work {
             Some(Work::Echo(payload)) => {
@@ -113,11 +117,24 @@ impl Service {
                 }
                 Err(refusal) => Plan::Reply(refusal),
             },
+            Some(Work::GetUser(user)) => {
+                Plan::Reply(guarded(id, deadline, fault, || self.user(id, &user)))
+            }
             None => Plan::Reply(Response::error(
                 id,
                 Code::InvalidArgument,
-                "work is not set: set one of echo, wait_us, compute_rounds, block_us",
+                "work is not set: set one of echo, wait_us, compute_rounds, block_us, get_user",
             )),
+        }
+    }
+
+    fn user(&self, id: u64, user: &str) -> Response {
+        match self.users.find(user) {
+            Ok(found) => Response::ok(id, found.to_vec()),
+            Err(error @ UserError::NotFound(_)) => {
+                Response::error(id, Code::NotFound, error.to_string())
+            }
+            Err(error) => Response::error(id, Code::InvalidArgument, error.to_string()),
         }
     }
 }
@@ -142,7 +159,10 @@ fn within(
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
+    use crate::users::user;
 
     fn plan(work: Option<Work>) -> Plan {
         Service::new().plan(Request { id: 7, timeout_ms: 0, work }, None)
@@ -185,8 +205,9 @@ mod tests {
         );
     }
 
-    fn all_kinds() -> [Work; 4] {
-        [Work::Echo(vec![]), Work::WaitUs(1), Work::ComputeRounds(1), Work::BlockUs(1)]
+    fn all_kinds() -> [Work; 5] {
+        let user = Work::GetUser("1".to_owned());
+        [Work::Echo(vec![]), Work::WaitUs(1), Work::ComputeRounds(1), Work::BlockUs(1), user]
     }
 
     /// What comes of the work, without the time it takes.
@@ -214,15 +235,12 @@ mod tests {
         let began = Instant::now();
         let deadline = began + Duration::from_secs(1);
         for work in all_kinds() {
-            let is_job = !matches!(work, Work::WaitUs(_) | Work::Echo(_));
+            // A job finds out where it is run; a reply was ready before it had to wait.
+            let expected = if matches!(work, Work::WaitUs(_)) { 4 } else { 0 };
             let request = Request { id: 7, timeout_ms: 1_000, work: Some(work) };
             let plan = |at| Service::new().plan(request.clone(), Some(deadline)).begun_at(at);
             assert_eq!(plan(began), Service::new().plan(request.clone(), Some(deadline)));
-            // A job finds out where it is run; a reply was ready before it had to wait.
-            let late = answer(plan(deadline)).code;
-            let expected =
-                if is_job || matches!(request.work, Some(Work::Echo(_))) { 0 } else { 4 };
-            assert_eq!(late, expected, "{request:?}");
+            assert_eq!(answer(plan(deadline)).code, expected, "{request:?}");
         }
     }
 
@@ -238,6 +256,20 @@ mod tests {
     }
 
     #[test]
+    fn a_user_is_found_or_not_or_the_id_is_wrong() {
+        let answered = |id: &str| answer(plan(Some(Work::GetUser(id.to_owned()))));
+        assert_eq!(answered("7").payload, user(7).unwrap().encode_to_vec());
+        assert_eq!(answered("0").code, Code::NotFound as u32);
+        assert_eq!(answered("seven").code, Code::InvalidArgument as u32);
+    }
+
+    #[test]
+    fn clones_share_their_users() {
+        let service = Service::new();
+        assert!(Arc::ptr_eq(&service.users, &service.clone().users));
+    }
+
+    #[test]
     fn beyond_a_limit_the_message_names_field_value_and_limit() {
         refused(Some(Work::WaitUs(60_000_001)), "wait_us is 60000001, above the limit of 60000000");
         refused(
@@ -249,6 +281,9 @@ mod tests {
             Some(Work::BlockUs(u64::MAX)),
             "block_us is 18446744073709551615, above the limit of 60000000",
         );
-        refused(None, "work is not set: set one of echo, wait_us, compute_rounds, block_us");
+        refused(
+            None,
+            "work is not set: set one of echo, wait_us, compute_rounds, block_us, get_user",
+        );
     }
 }

@@ -29,16 +29,17 @@ impl Shutdown {
     }
 
     /// Tells everybody to drain: runs each wake-up once, on this thread. A second call does
-    /// nothing.
-    pub fn trigger(&self) {
-        let wake_ups = {
+    /// nothing. Whether it is the first.
+    pub fn trigger(&self) -> bool {
+        let (is_first, wake_ups) = {
             let mut wake_ups = self.wake_ups();
-            self.inner.triggered.store(true, Ordering::Release);
-            std::mem::take(&mut *wake_ups)
+            let is_first = !self.inner.triggered.swap(true, Ordering::AcqRel);
+            (is_first, std::mem::take(&mut *wake_ups))
         };
         for wake_up in wake_ups {
             wake_up();
         }
+        is_first
     }
 
     /// Whether the trigger was pulled.
@@ -87,8 +88,8 @@ mod tests {
         shutdown.on_trigger(count(&runs));
         shutdown.clone().on_trigger(count(&runs));
         assert!(!shutdown.is_triggered());
-        shutdown.trigger();
-        shutdown.trigger();
+        assert!(shutdown.trigger());
+        assert!(!shutdown.trigger());
         assert_eq!(runs.load(Ordering::Relaxed), 2);
         shutdown.on_trigger(count(&runs));
         assert_eq!(runs.load(Ordering::Relaxed), 3, "late, so at once");

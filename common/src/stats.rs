@@ -41,8 +41,13 @@ struct Counters {
 }
 
 /// What a request that fails is answered with; whatever else came is counted as the last.
-pub const ERRORS: [Code; 4] =
-    [Code::InvalidArgument, Code::DeadlineExceeded, Code::ResourceExhausted, Code::Internal];
+pub const ERRORS: [Code; 5] = [
+    Code::InvalidArgument,
+    Code::DeadlineExceeded,
+    Code::NotFound,
+    Code::ResourceExhausted,
+    Code::Internal,
+];
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -91,6 +96,9 @@ pub struct Snapshot {
     /// ... with this one.
     #[serde(default)]
     pub deadline_exceeded: u64,
+    /// ... with this one.
+    #[serde(default)]
+    pub not_found: u64,
     /// ... with this one.
     #[serde(default)]
     pub resource_exhausted: u64,
@@ -272,7 +280,7 @@ impl Stats {
         let counters = &*self.counters;
         let now = |counter: &AtomicU64| counter.load(Relaxed);
         let errors = counters.answered_error.each_ref().map(now);
-        let [invalid_argument, deadline_exceeded, resource_exhausted, internal] = errors;
+        let [invalid_argument, deadline_exceeded, not_found, resource_exhausted, internal] = errors;
         let answered_error: u64 = errors.iter().sum();
         let protocol_errors = now(&counters.protocol_errors);
         Snapshot {
@@ -294,6 +302,7 @@ impl Stats {
             rejected: now(&counters.rejected),
             invalid_argument,
             deadline_exceeded,
+            not_found,
             resource_exhausted,
             internal,
             protocol_errors,
@@ -378,9 +387,9 @@ mod tests {
         stats.add(&mut tally);
         stats.add(&mut tally);
         let now = stats.snapshot();
-        assert_eq!((now.requests, now.failed, now.protocol_errors), (11, 15, 5));
+        assert_eq!((now.requests, now.failed, now.protocol_errors), (16, 20, 5));
         assert_eq!((now.invalid_argument, now.deadline_exceeded), (1, 2));
-        assert_eq!((now.resource_exhausted, now.internal), (3, 4));
+        assert_eq!((now.not_found, now.resource_exhausted, now.internal), (3, 4, 5));
     }
 
     #[test]

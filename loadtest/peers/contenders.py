@@ -9,13 +9,11 @@ import json
 import pathlib
 import re
 
+from runner import Failure
+
 CONNECTIONS = 50  # redis-benchmark's own default
 DEPTHS = [1, 16]
 PAYLOAD = "x" * 64
-
-
-class Failure(Exception):
-    """One line: what, where, and what to do."""
 
 
 @dataclasses.dataclass

@@ -13,107 +13,33 @@ wrk, nghttp2-client, redis-tools, redis-server and nginx-light.
 
 import argparse
 import contextlib
-import dataclasses
 import datetime
+import functools
 import json
-import os
 import pathlib
 import random
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 
-from contenders import CLIENTS, CONNECTIONS, DEPTHS, SERVERS, Context, Failure
+from contenders import CLIENTS, CONNECTIONS, DEPTHS, SERVERS, Context
 from report import machine, medians, table, versions
+from runner import (
+    OTHERS_CORES_MAX,
+    PACKAGES,
+    REPEATS_MAX,
+    Failure,
+    awaited,
+    cores,
+    machine_busy_s,
+    serving,
+    spawn,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = "quintet/generators/1"
 BEGIN, END = "<!-- generators: begin -->", "<!-- generators: end -->"
-PACKAGES = "apt install wrk nghttp2-client redis-tools redis-server nginx-light"
-
-# A block in which other processes used more of a core than this is measured again ...
-OTHERS_CORES_MAX = 0.1
-# ... so often at the most: on a machine that is never quiet there is no better one.
-REPEATS_MAX = 3
-READY_TIMEOUT_S = 10
-CLIENT_TIMEOUT_S = 120
-# Below the ephemeral ports, so that no client's source port is in the way.
-PORTS = range(20_000, 32_000)
-
-
-@dataclasses.dataclass
-class Server:
-    """A process that listens."""
-
-    process: subprocess.Popen
-    port: int
-
-    def cpu_s(self):
-        # After the name in parentheses, user and system time of all threads are 12th and 13th.
-        _, _, rest = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")
-        fields = rest.split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def cores():
-    """The server's, and the client's; the same for all where there is only one."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[0], allowed[-1]
-
-
-def spawn(line, core, output):
-    command = [str(word) for word in line]
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-    except OSError as error:
-        raise Failure(f"cannot start {command[0]}: {error}; build it, or: {PACKAGES}") from error
-
-
-@contextlib.contextmanager
-def serving(name, context):
-    with tempfile.TemporaryFile() as output:
-        port = free_port()
-        process = spawn(SERVERS[name](context, port), cores()[0], output)
-        try:
-            await_ready(name, process, port, output)
-            yield Server(process, port)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def free_port():
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise Failure(f"no free port between {PORTS.start} and {PORTS.stop} of 127.0.0.1")
-
-
-def await_ready(name, process, port, output):
-    give_up_at = time.monotonic() + READY_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < give_up_at:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    output.seek(0)
-    said = output.read().decode(errors="replace").strip()[-300:]
-    raise Failure(f"{name} does not listen: {said}")
-
-
-def machine_busy_s():
-    line = pathlib.Path("/proc/stat").read_text().splitlines()[0]
-    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def block(client, depth, server, context):
@@ -123,7 +49,7 @@ def block(client, depth, server, context):
     began = time.monotonic()
     with tempfile.TemporaryFile() as file:
         process = spawn(line, cores()[1], file)
-        status, usage = awaited(client, process, began)
+        status, usage = awaited(client.name, process, began)
         wall_s = time.monotonic() - began
         file.seek(0)
         output = file.read().decode(errors="replace")
@@ -149,25 +75,15 @@ def block(client, depth, server, context):
     }
 
 
-def awaited(client, process, began):
-    """Waits with the child's own resource usage, which `Popen.wait` does not give."""
-    while time.monotonic() < began + CLIENT_TIMEOUT_S:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode, usage
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    raise Failure(f"{client.name} did not end within {CLIENT_TIMEOUT_S} s")
-
-
 def measure(arguments, context):
     """All blocks: every second round is the mirror of the one before, so that drift cancels."""
     pairs = [(client, depth) for client in CLIENTS for depth in DEPTHS]
     blocks = []
     with contextlib.ExitStack() as stack:
-        servers = {name: stack.enter_context(serving(name, context)) for name in SERVERS}
+        servers = {
+            name: stack.enter_context(serving(name, functools.partial(line, context)))
+            for name, line in SERVERS.items()
+        }
         redis = CLIENTS[1]
         for depth in DEPTHS:
             probe = block(redis, depth, servers[redis.server], context)

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use common::frame;
 use common::job::digest;
 use common::message::{Code, Request, Response, Work};
+use common::{frame, users};
 use prost::Message;
 
 use crate::recorder::ErrorKind;
@@ -52,6 +52,15 @@ impl Templates {
 pub struct Template {
     /// What stands before the message: 4 bytes on framed, 5 on gRPC.
     prefix_bytes: usize,
+    /// Decides who is asked for.
+    seed: u64,
+    /// One; of users one for each of them.
+    variants: Vec<Variant>,
+}
+
+/// One request of a kind, and the reply to it.
+#[derive(Debug)]
+struct Variant {
     request: Vec<u8>,
     reply: Reply,
 }
@@ -69,25 +78,21 @@ enum Reply {
 
 impl Template {
     fn new(kind: Kind, seed: u64, protocol: Protocol) -> Self {
-        let request = Request { id: ID_MIN, timeout_ms: 0, work: Some(kind.work(payload(seed))) };
-        let response = |payload| Response::ok(ID_MIN, payload).encode_to_vec();
-        let reply = match (protocol, &request.work, kind) {
-            (Protocol::Raw, ..) => Reply::Itself,
-            (_, Some(Work::Echo(payload)), _) => Reply::Fixed(response(payload.clone())),
-            (_, _, Kind::Compute { rounds }) => {
-                let mut head = response(vec![0; 32]);
-                head.truncate(head.len() - 32);
-                Reply::Digest { head, digests: digests(rounds) }
+        let prefix_bytes = if protocol == Protocol::Grpc { 5 } else { 4 };
+        let works = kind.works(payload(seed));
+        let variants = works.into_iter().map(|work| Variant::new(work, protocol)).collect();
+        Self { prefix_bytes, seed, variants }
+    }
+
+    /// Which of them the request of this id is.
+    fn variant(&self, id: u64) -> &Variant {
+        match &self.variants[..] {
+            [only] => only,
+            variants => {
+                let number = scramble(self.seed ^ id) % variants.len() as u64;
+                &variants[usize::try_from(number).unwrap_or(0)]
             }
-            _ => Reply::Fixed(response(Vec::new())),
-        };
-        let mut bytes = Vec::new();
-        if protocol == Protocol::Grpc {
-            bytes.push(0); // "not compressed" stands before gRPC's length
         }
-        frame::encode(&request, &mut bytes);
-        let prefix_bytes = bytes.len() - request.encoded_len();
-        Self { prefix_bytes, request: bytes, reply }
     }
 
     /// The id that the request `index` of a run has. Ids return after a long time, and sooner for
@@ -95,28 +100,30 @@ impl Template {
     /// measure itself.
     pub fn id(&self, index: u64) -> u64 {
         ID_MIN
-            + match &self.reply {
-                Reply::Digest { digests, .. } => index % digests.len() as u64,
+            + match &self.variants[..] {
+                [Variant { reply: Reply::Digest { digests, .. }, .. }] => {
+                    index % digests.len() as u64
+                }
                 _ => index % (ID_END - ID_MIN),
             }
     }
 
-    /// Length of the whole request with its prefix.
-    pub fn request_bytes(&self) -> usize {
-        self.request.len()
+    /// Length of the whole request with this id, and its prefix.
+    pub fn request_bytes(&self, id: u64) -> usize {
+        self.variant(id).request.len()
     }
 
     /// Appends the request with this id.
     pub fn write(&self, id: u64, out: &mut Vec<u8>) {
         let at = out.len() + self.prefix_bytes + 1;
-        out.extend_from_slice(&self.request);
+        out.extend_from_slice(&self.variant(id).request);
         out[at..at + ID_BYTES].copy_from_slice(&varint(id));
     }
 
     /// Appends a part of the same request: the bytes of this range.
     pub fn write_part(&self, id: u64, range: Range<usize>, out: &mut Vec<u8>) {
         let at = out.len();
-        out.extend_from_slice(&self.request[range.clone()]);
+        out.extend_from_slice(&self.variant(id).request[range.clone()]);
         for (id_at, byte) in (self.prefix_bytes + 1..).zip(varint(id)) {
             if range.contains(&id_at) {
                 out[at + id_at - range.start] = byte;
@@ -129,8 +136,9 @@ impl Template {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, id: u64, message: &[u8]) -> Result<(), ErrorKind> {
-        let right = match &self.reply {
-            Reply::Itself => same(message, &self.request[self.prefix_bytes..], id),
+        let Variant { request, reply } = self.variant(id);
+        let right = match reply {
+            Reply::Itself => same(message, &request[self.prefix_bytes..], id),
             Reply::Fixed(reply) => same(message, reply, id),
             Reply::Digest { head, digests } => message
                 .split_last_chunk::<32>()
@@ -142,7 +150,8 @@ impl Template {
     /// Why the bytes are not the expected ones; nothing, where they mean the same.
     #[cold]
     fn judge(&self, id: u64, message: &[u8]) -> Result<(), ErrorKind> {
-        let (reply_id, payload) = if matches!(self.reply, Reply::Itself) {
+        let expected = &self.variant(id).reply;
+        let (reply_id, payload) = if matches!(expected, Reply::Itself) {
             let reply = Request::decode(message).map_err(|_| ErrorKind::WrongPayload)?;
             (reply.id, None)
         } else {
@@ -156,12 +165,38 @@ impl Template {
         if reply_id != id {
             return Err(ErrorKind::WrongId);
         }
-        let expected = match &self.reply {
+        let expected = match expected {
             Reply::Itself => None,
             Reply::Fixed(reply) => Response::decode(reply.as_slice()).ok().map(|r| r.payload),
             Reply::Digest { digests, .. } => Some(digests[slot(id)].to_vec()),
         };
         if payload.is_some() && payload == expected { Ok(()) } else { Err(ErrorKind::WrongPayload) }
+    }
+}
+
+impl Variant {
+    fn new(work: Work, protocol: Protocol) -> Self {
+        let response = |payload| Response::ok(ID_MIN, payload).encode_to_vec();
+        let reply = match (protocol, &work) {
+            (Protocol::Raw, _) => Reply::Itself,
+            (_, Work::Echo(payload)) => Reply::Fixed(response(payload.clone())),
+            (_, Work::ComputeRounds(rounds)) => {
+                let mut head = response(vec![0; 32]);
+                head.truncate(head.len() - 32);
+                Reply::Digest { head, digests: digests(*rounds) }
+            }
+            (_, Work::GetUser(id)) => {
+                let user = id.parse().ok().and_then(users::user).unwrap_or_default();
+                Reply::Fixed(response(user.encode_to_vec()))
+            }
+            (_, Work::WaitUs(_) | Work::BlockUs(_)) => Reply::Fixed(response(Vec::new())),
+        };
+        let mut request = Vec::new();
+        if protocol == Protocol::Grpc {
+            request.push(0); // "not compressed" stands before gRPC's length
+        }
+        frame::encode(&Request { id: ID_MIN, timeout_ms: 0, work: Some(work) }, &mut request);
+        Self { request, reply }
     }
 }
 
@@ -224,12 +259,12 @@ mod tests {
 
     #[test]
     fn a_patched_request_is_what_prost_would_write() {
-        for work in ["echo:0", "echo:64", "wait:10ms", "compute:100", "block:5ms"] {
+        for work in ["echo:0", "echo:64", "wait:10ms", "compute:100", "block:5ms", "user:1"] {
             let template = template(work, Protocol::Framed);
             for index in [0, 1, 127, 128, 1 << 20, ID_END - ID_MIN - 1, ID_END - ID_MIN] {
                 let (id, mut bytes, mut expected) = (template.id(index), Vec::new(), Vec::new());
                 template.write(id, &mut bytes);
-                let work = work.parse::<Kind>().unwrap().work(payload(7));
+                let work = work.parse::<Kind>().unwrap().works(payload(7)).remove(0);
                 frame::encode(&Request { id, timeout_ms: 0, work: Some(work) }, &mut expected);
                 assert_eq!(bytes, expected, "{index}");
                 assert_eq!(template.check(id, &answer(&bytes[4..]).encode_to_vec()), Ok(()));
@@ -263,7 +298,7 @@ mod tests {
     #[test]
     fn wrong_answers_are_told_apart() {
         let (id, other) = (ID_MIN + 4, ID_MIN + 5);
-        for work in ["echo:64", "wait:1ms", "compute:3"] {
+        for work in ["echo:64", "wait:1ms", "compute:3", "user:100"] {
             let template = template(work, Protocol::Framed);
             let mut request = Vec::new();
             template.write(id, &mut request);
@@ -278,6 +313,44 @@ mod tests {
             assert_eq!(check(misunderstood), Err(ErrorKind::Code(3)));
             assert_eq!(template.check(id, b"\xff\xff"), Err(ErrorKind::Protocol));
         }
+    }
+
+    /// The user that the request `index` asks for; its right answer is believed, and no other.
+    fn asks_for(template: &Template, index: u64) -> u32 {
+        let (id, mut bytes) = (template.id(index), Vec::new());
+        template.write(id, &mut bytes);
+        assert_eq!(bytes.len(), template.request_bytes(id));
+        let Some(Work::GetUser(user)) = Request::decode(&bytes[4..]).unwrap().work else {
+            panic!("no user")
+        };
+        let right = answer(&bytes[4..]);
+        assert_eq!(template.check(id, &right.encode_to_vec()), Ok(()));
+        let user = user.parse().unwrap();
+        let of = |id: u32| users::user(id).unwrap();
+        let mut elder = of(user);
+        elder.age += 1;
+        for wrong in [of(user % 5_000 + 1), elder] {
+            let wrong = Response { payload: wrong.encode_to_vec(), ..right.clone() };
+            let told = template.check(id, &wrong.encode_to_vec());
+            assert_eq!(told, Err(ErrorKind::WrongPayload), "{user}");
+        }
+        user
+    }
+
+    #[test]
+    fn users_are_drawn_evenly_by_the_seed() {
+        let drawn = |seed| -> Vec<u32> {
+            let template = Template::new("user:50".parse().unwrap(), seed, Protocol::Framed);
+            (0..5_000).map(|index| asks_for(&template, index)).collect()
+        };
+        let users = drawn(7);
+        for user in 1..=50 {
+            let times = users.iter().filter(|drawn| **drawn == user).count();
+            assert!((60..140).contains(&times), "user {user}: {times} of 5,000");
+        }
+        assert!(users.iter().all(|user| (1..=50).contains(user)));
+        assert_eq!(users, drawn(7));
+        assert_ne!(users, drawn(8));
     }
 
     #[test]

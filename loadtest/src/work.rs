@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::message::Work;
 use common::service::{BLOCK_US_MAX, COMPUTE_ROUNDS_MAX, WAIT_US_MAX};
+use common::users::USERS;
 
 /// The largest echo. A server's own frame limit (4 MiB unless it was told otherwise) may be lower
 /// and is then the server's to report; this only bounds the tester's memory.
@@ -46,16 +47,23 @@ pub enum Kind {
         /// Microseconds.
         us: u64,
     },
+    /// `user:KEYS`: users of the ids 1 to KEYS, each as likely as the others.
+    User {
+        /// The last of them.
+        keys: u32,
+    },
 }
 
 impl Kind {
-    /// The work of the contract; `fill` makes the payload of an echo of that many bytes.
-    pub fn work(self, fill: impl FnOnce(usize) -> Vec<u8>) -> Work {
+    /// The works of the contract, each as likely as the others: one, but for users. `fill` makes
+    /// the payload of an echo of that many bytes.
+    pub fn works(self, fill: impl FnOnce(usize) -> Vec<u8>) -> Vec<Work> {
         match self {
-            Self::Echo { bytes } => Work::Echo(fill(bytes)),
-            Self::Wait { us } => Work::WaitUs(us),
-            Self::Compute { rounds } => Work::ComputeRounds(rounds),
-            Self::Block { us } => Work::BlockUs(us),
+            Self::Echo { bytes } => vec![Work::Echo(fill(bytes))],
+            Self::Wait { us } => vec![Work::WaitUs(us)],
+            Self::Compute { rounds } => vec![Work::ComputeRounds(rounds)],
+            Self::Block { us } => vec![Work::BlockUs(us)],
+            Self::User { keys } => (1..=keys).map(|id| Work::GetUser(id.to_string())).collect(),
         }
     }
 }
@@ -68,6 +76,7 @@ impl fmt::Display for Kind {
             Self::Wait { us } => write!(f, "wait:{}", duration(us)),
             Self::Compute { rounds } => write!(f, "compute:{rounds}"),
             Self::Block { us } => write!(f, "block:{}", duration(us)),
+            Self::User { keys } => write!(f, "user:{keys}"),
         }
     }
 }
@@ -77,7 +86,7 @@ impl fmt::Display for Kind {
 pub enum WorkError {
     /// No kind that is known.
     #[error(
-        "`{0}` is not echo:BYTES, echo:LEAST..MOST, echo:~MEAN, wait:DURATION, compute:ROUNDS or block:DURATION"
+        "`{0}` is not echo:BYTES, echo:LEAST..MOST, echo:~MEAN, wait:DURATION, compute:ROUNDS, block:DURATION or user:KEYS"
     )]
     Kind(String),
     /// The amount is no number, or no duration.
@@ -137,6 +146,10 @@ impl FromStr for Kind {
                 Ok(Self::Compute { rounds: u32::try_from(rounds).map_err(|_| unknown())? })
             }
             "block" => Ok(Self::Block { us: within(microseconds()?, 0, BLOCK_US_MAX)? }),
+            "user" => {
+                let keys = within(number()?, 1, USERS.into())?;
+                Ok(Self::User { keys: u32::try_from(keys).map_err(|_| unknown())? })
+            }
             _ => Err(unknown()),
         }
     }
@@ -260,8 +273,8 @@ mod tests {
 
     #[test]
     fn works_are_read_and_written_alike() {
-        for text in ["echo:64", "wait:10ms", "compute:100", "echo:64=90,block:5ms=10", "echo:~512"]
-        {
+        let mix = "echo:64=90,block:5ms=10";
+        for text in ["echo:64", "wait:10ms", "compute:100", "user:10000", mix, "echo:~512"] {
             assert_eq!(text.parse::<Mix>().unwrap().to_string(), text);
         }
     }
@@ -275,6 +288,9 @@ mod tests {
             ("wait:10", "`wait:10`: time unit needed"),
             ("wait:2m", "`wait:2m` is outside of the limits 0 to 60000000"),
             ("compute:0", "`compute:0` is outside of the limits 1 to 1000000"),
+            ("user:0", "`user:0` is outside of the limits 1 to 10000"),
+            ("user:10001", "`user:10001` is outside of the limits 1 to 10000"),
+            ("user:me", "`user:me`: invalid digit"),
             ("echo:1=0", "the weight in `echo:1=0`"),
             ("echo:1=x,echo:2", "the weight in `echo:1=x`"),
             ("echo:1,,echo:2", "`` is not echo:BYTES"),

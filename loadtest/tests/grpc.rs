@@ -143,7 +143,7 @@ fn the_real_server_on_more_streams_than_it_allows() {
     let run = ran(&url, &["-c", "2", "-p", "300", "-n", "20000"]); // it allows 100
     run.adds_up();
     assert_eq!((run.count("ok"), run.exit_code), (20_000, Some(0)), "{}", run.stderr);
-    let work = "echo:64=8,compute:10,wait:2ms,block:1ms";
+    let work = "echo:64=8,compute:10,wait:2ms,block:1ms,user:10000";
     let run = ran(&url, &["-c", "3", "-r", "2000", "-n", "2000", "--work", work]);
     run.adds_up();
     assert_eq!((run.count("ok"), run.exit_code), (2000, Some(0)), "{}", run.stderr);

@@ -32,3 +32,10 @@ fn what_a_request_costs_the_load_tester_beside_others() {
     table.arg(root().join("loadtest/peers/measure.py")).arg("--table");
     shows("loadtest/README.md", "generators", table.arg(root().join("results/generators.json")));
 }
+
+#[test]
+fn what_the_grpc_servers_options_cost() {
+    let mut table = Command::new("python3");
+    table.arg(root().join("loadtest/peers/grpc_server.py")).arg("--table");
+    shows("docs/grpc.md", "costs", table.arg(root().join("results/grpc.json")));
+}

@@ -74,7 +74,7 @@ fn answer(request: Request) -> Response {
 #[track_caller]
 fn found(lie: Lie, kind: &str, exit_code: i32) {
     let url = format!("tcp://{}", serve(lie));
-    for work in ["echo:64", "compute:3"] {
+    for work in ["echo:64", "compute:3", "user:100"] {
         let flags = ["-c", "2", "-p", "4", "-n", "64", "--work", work, "--timeout", "2s"];
         let run = ran(&url, &flags);
         run.adds_up();
@@ -86,7 +86,7 @@ fn found(lie: Lie, kind: &str, exit_code: i32) {
 #[test]
 fn an_honest_server_is_believed() {
     let url = format!("tcp://{}", serve(honest));
-    let work = "echo:0=2,echo:5000=2,wait:1ms,compute:10,block:1ms";
+    let work = "echo:0=2,echo:5000=2,wait:1ms,compute:10,block:1ms,user:50";
     let run = ran(&url, &["-c", "3", "-p", "5", "-n", "500", "--work", work]);
     run.adds_up();
     assert_eq!((run.count("ok"), run.exit_code), (500, Some(0)), "{:#}", run.json);

@@ -6,12 +6,10 @@ mod metrics;
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ::http::{HeaderValue, Method, StatusCode, header};
-use common::Stats;
+use common::{Shutdown, Stats};
 
 use self::http::Page;
 
@@ -25,21 +23,32 @@ pub struct Admin {
 
 /// Whether new clients should come: from when the server listens until its drain begins.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Shutdown);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::ready()
+    }
+}
 
 impl Readiness {
     /// Of a server that listens.
     pub fn ready() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self(Shutdown::new())
     }
 
     /// From now on nobody new should come; whether this is the first to say so.
     pub fn withdraw(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
+        self.0.trigger()
+    }
+
+    /// Runs `wake_up` when it is withdrawn: at once where it was already.
+    pub fn on_withdrawal(&self, wake_up: impl FnOnce() + Send + 'static) {
+        self.0.on_trigger(wake_up);
     }
 
     fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        !self.0.is_triggered()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use common::config::{Offload, Overload};
-use common::job::{Block, Compute};
+use common::job::Block;
 use common::service::overloaded;
 use common::stats::{InProgress, Tally};
 use common::{Code, Config, Plan, Response, Stats};
@@ -49,11 +49,24 @@ impl Player {
                 response
             }
             (Plan::Compute(job), Some(cores)) => {
-                compute(cores, job, place).await.unwrap_or_else(|| lost(id))
+                compute(cores, || job.run(), place).await.unwrap_or_else(|| lost(id))
             }
             (Plan::Block(job), Some(_)) => block(job, place).await.unwrap_or_else(|| lost(id)),
             (Plan::Compute(job), None) => job.run(),
             (Plan::Block(job), None) => job.run(),
+        }
+    }
+
+    /// What comes of `work`, which needs a core for longer than a runtime's worker should be kept:
+    /// done where `Compute` is, in a place as it has.
+    pub(crate) async fn on_a_core<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Undone> {
+        let place = self.place().await.ok_or(Undone::Overloaded)?;
+        match &self.cores {
+            Some(cores) => compute(cores, work, place).await.ok_or(Undone::Lost),
+            None => Ok(work()),
         }
     }
 
@@ -75,33 +88,55 @@ impl Player {
     }
 }
 
+/// Why work was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undone {
+    /// No place was free, and it was not to wait for one.
+    Overloaded,
+    /// It began, and nothing came of it.
+    Lost,
+}
+
 /// One request's place among those in flight, while it lives.
 struct Place {
     _in_progress: InProgress,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The queue of these threads has no bound of its own, and a job there outlives a client that went
-/// away: its place goes with it.
-async fn compute(cores: &rayon::ThreadPool, job: Compute, place: Place) -> Option<Response> {
+/// A job for another thread, and what comes of it. The queues there have no bound of their own, and a
+/// job outlives a client that went away: its place goes with it. One that is not begun by then is not
+/// begun at all.
+fn job<T>(
+    work: impl FnOnce() -> T,
+    place: Place,
+) -> (impl FnOnce(), impl Future<Output = Option<T>>) {
     let (done, result) = oneshot::channel();
-    cores.spawn(move || {
-        let response = job.run();
+    let job = move || {
+        if done.is_closed() {
+            return;
+        }
+        let result = work();
         drop(place);
         // Nobody listens where the client has gone.
-        let _ = done.send(response);
-    });
-    result.await.ok()
+        let _ = done.send(result);
+    };
+    (job, async { result.await.ok() })
 }
 
-/// As with [`compute`].
-async fn block(job: Block, place: Place) -> Option<Response> {
-    let run = move || {
-        let response = job.run();
-        drop(place);
-        response
-    };
-    tokio::task::spawn_blocking(run).await.ok()
+async fn compute<T: Send + 'static>(
+    cores: &rayon::ThreadPool,
+    work: impl FnOnce() -> T + Send + 'static,
+    place: Place,
+) -> Option<T> {
+    let (job, result) = job(work, place);
+    cores.spawn(job);
+    result.await
+}
+
+async fn block(work: Block, place: Place) -> Option<Response> {
+    let (job, result) = job(|| work.run(), place);
+    drop(tokio::task::spawn_blocking(job)); // the way back is its own
+    result.await
 }
 
 fn lost(id: u64) -> Response {

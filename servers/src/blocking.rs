@@ -3,6 +3,8 @@
 
 mod conversations;
 mod places;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 
 use std::io::{self, Write};
 use std::net::{self, TcpListener, TcpStream};

@@ -121,7 +121,7 @@ fn workers(text: &str) -> Result<NonZeroUsize, String> {
     workers.ok_or_else(|| format!("not a number from 1 to {WORKERS_MAX}"))
 }
 
-fn timeout(text: &str) -> Result<humantime::Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<humantime::Duration, String> {
     let timeout: humantime::Duration = text.parse().map_err(|error| format!("{error}"))?;
     if *timeout > TIMEOUT_MAX {
         return Err(format!("above the limit of {}", humantime::format_duration(TIMEOUT_MAX)));
@@ -129,8 +129,16 @@ fn timeout(text: &str) -> Result<humantime::Duration, String> {
     Ok(timeout)
 }
 
+/// A timeout that cannot be switched off.
+pub(crate) fn some_time(text: &str) -> Result<humantime::Duration, String> {
+    timeout(text).and_then(|timeout| match or_never(timeout) {
+        Some(_) => Ok(timeout),
+        None => Err("it must be some time".to_owned()),
+    })
+}
+
 /// A timeout as people switch it off.
-fn or_never(timeout: humantime::Duration) -> Option<Duration> {
+pub(crate) fn or_never(timeout: humantime::Duration) -> Option<Duration> {
     Some(*timeout).filter(|timeout| !timeout.is_zero())
 }
 
@@ -159,10 +167,47 @@ fn to_usize(bounded: u64) -> usize {
 
 /// Runs one server from its flags to its exit code; `adjust` puts the model's own knobs in.
 pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) -> ExitCode {
+    main_with(model, args, adjust, |_| Ok(Prepared::new(model.serve)))
+}
+
+/// What a server serves with, once it is known that it can.
+pub struct Prepared<'a> {
+    serve: Serve<'a>,
+    reload: Option<Reload>,
+}
+
+type Serve<'a> =
+    Box<dyn FnOnce(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()> + 'a>;
+/// What is to be done on SIGHUP.
+type Reload = Box<dyn Fn() + Send>;
+
+impl<'a> Prepared<'a> {
+    /// It serves so, and SIGHUP ends it.
+    pub fn new(
+        serve: impl FnOnce(TcpListener, Service, &Config, &Shutdown, &Stats) -> io::Result<()> + 'a,
+    ) -> Self {
+        Self { serve: Box::new(serve), reload: None }
+    }
+
+    /// It reads something again on SIGHUP.
+    #[must_use]
+    pub fn reloading(self, reload: impl Fn() + Send + 'static) -> Self {
+        Self { reload: Some(Box::new(reload)), ..self }
+    }
+}
+
+/// The same, where a server has more to prepare before it listens, and is told of readiness.
+pub fn main_with<'a>(
+    model: &Model,
+    args: &CommonArgs,
+    adjust: impl FnOnce(&mut Config),
+    prepare: impl FnOnce(&Readiness) -> anyhow::Result<Prepared<'a>>,
+) -> ExitCode {
     logs::init(args.log, args.log_format);
     let mut config = args.config();
     adjust(&mut config);
-    match run(model, args, &config) {
+    let ready = Readiness::ready();
+    match prepare(&ready).and_then(|prepared| run(model, args, &config, prepared, &ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -171,24 +216,30 @@ pub fn main(model: &Model, args: &CommonArgs, adjust: impl FnOnce(&mut Config)) 
     }
 }
 
-fn run(model: &Model, args: &CommonArgs, config: &Config) -> anyhow::Result<()> {
+fn run(
+    model: &Model,
+    args: &CommonArgs,
+    config: &Config,
+    prepared: Prepared<'_>,
+    ready: &Readiness,
+) -> anyhow::Result<()> {
     let listener = listen(args.listen, "--listen")?;
     let admin = args.admin.map(|address| listen(address, "--admin")).transpose()?;
     raise_descriptor_limit(config.connections_max as u64);
     let shutdown = Shutdown::new();
     let stats = if admin.is_some() { Stats::with_latency() } else { Stats::new() };
-    let ready = Readiness::ready();
     let delay = *args.drain_delay;
-    watch_signals(Drain { ready: ready.clone(), delay, shutdown: shutdown.clone() }, &stats)?;
+    let drain = Drain { ready: ready.clone(), delay, shutdown: shutdown.clone() };
+    watch_signals(drain, &stats, prepared.reload)?;
     if let Some(admin) = admin {
         tracing::info!(address = %admin.local_addr()?, "admin");
-        Admin::new(model.name, &stats, &ready).start(admin)?;
+        Admin::new(model.name, &stats, ready).start(admin)?;
     }
     let listening = format!("listening on {}", listener.local_addr()?);
     println!("{} {listening}", model.name);
     io::stdout().flush()?;
     tell_supervisor(&[NotifyState::Ready, NotifyState::Status(&listening)]);
-    let served = (model.serve)(listener, Service::new(), config, &shutdown, &stats);
+    let served = (prepared.serve)(listener, Service::new(), config, &shutdown, &stats);
     print_stats(&stats);
     served.with_context(|| format!("{} stopped serving", model.name))
 }

@@ -12,18 +12,18 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use common::stats::Open;
 use common::{Config, Response, Service, Shutdown, Stats};
-use crossbeam_channel::Receiver;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Token, Waker};
 use slotmap::{Key, KeyData, SlotMap};
 
 use self::client::{Client, Turn};
 use self::desk::Desk;
+use crate::sync::channel::{self, Receiver};
+use crate::sync::{Poll, thread};
 use crate::{Context, READ_CHUNK_BYTES, compute_threads, listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.
@@ -100,7 +100,7 @@ impl EventLoop {
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (sender, completed) = crossbeam_channel::unbounded();
+        let (sender, completed) = channel::unbounded();
         let in_flight_max = config.in_flight_max.div_ceil(config.workers.get());
         Ok(Self {
             poll,

@@ -7,15 +7,25 @@
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
 //! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `socket` and `ledger` tell the watch what there is to see.
+//! `layers` are what a call passes on its way, `routes` says whom it is for, and `errors` what it is
+//! told where it fails; `socket` and `ledger` tell the watch what there is to see. `wire` and `tls`
+//! are below HTTP/2; `transport` and `compression` are what flags say about it.
 
 mod accept;
 mod call;
+mod compression;
 mod connection;
+mod errors;
+mod layers;
 mod ledger;
+mod routes;
+mod services;
 mod socket;
+mod tls;
+mod transport;
 mod upload;
 mod watch;
+mod wire;
 
 use std::io;
 use std::net;
@@ -23,19 +33,32 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use common::{Code, Config, Request, Response, Service, Shutdown, Stats};
+use futures_util::{Stream, StreamExt};
 use tokio::{runtime, task};
-use tokio_stream::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
+pub use self::compression::Compression;
+use self::errors::{Failure, as_the_contract_says, field_of};
+pub use self::layers::{Algorithm, Interceptors, Switch};
 use self::ledger::{Begun, Ledger};
+pub use self::tls::{Flags as TlsFlags, SelfSigned, Tls, Wrong as TlsWrong};
+use self::transport::Settled;
+pub use self::transport::{Transport, Wrong};
 use crate::Context;
+use crate::admin::Readiness;
 use crate::awaiting::{self, Player};
 
 /// The service as tonic generates it, server and client.
 #[allow(missing_docs, unreachable_pub, clippy::pedantic)] // not ours to style
 pub mod generated {
     tonic::include_proto!("quintet.v1");
+
+    /// The service of the public gRPC examples.
+    pub mod helloworld {
+        tonic::include_proto!("helloworld");
+    }
 }
 
 use generated::quintet_server::Quintet;
@@ -44,11 +67,84 @@ use generated::quintet_server::Quintet;
 /// and all may be full.
 const MESSAGES_PER_TURN: usize = 4;
 
+/// Requests of one stream that are carried out beside each other: as many as a connection may have
+/// streams.
+const EXCHANGED_AT_ONCE: usize = transport::STREAMS_MAX_DEFAULT as usize;
+
+/// The messages that answer a call, as they come.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What this server has to say beyond what all servers have.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// HTTP/2 and what is under it.
+    #[command(flatten)]
+    pub transport: Transport,
+
+    /// What stands before the services.
+    #[command(flatten)]
+    pub interceptors: Interceptors,
+}
+
+impl Options {
+    /// Looks whether the flags fit together, and reads the files that they name. What
+    /// `grpc.health.v1` tells follows `ready`.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn settle(&self, ready: &Readiness) -> Result<Setup, Wrong> {
+        let interceptors = self.interceptors.clone();
+        interceptors.check()?;
+        let transport = self.transport.settle()?;
+        Ok(Setup { transport, interceptors, ready: ready.clone(), others: None })
+    }
+}
+
+/// The options, found to fit together.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    transport: Settled,
+    interceptors: Interceptors,
+    ready: Readiness,
+    others: Option<tonic::service::Routes>,
+}
+
+impl Setup {
+    /// How connections are secured, if they are.
+    pub fn tls(&self) -> Option<Tls> {
+        self.transport.tls.clone()
+    }
+
+    /// Adds services of a program's own, for calls that no service here answers. A call of theirs
+    /// is watched as one that asks once: no pause between its messages may be longer than the read
+    /// timeout.
+    #[must_use]
+    pub fn with_services(self, others: tonic::service::Routes) -> Self {
+        Self { others: Some(others), ..self }
+    }
+}
+
 /// Serves until `shutdown`, then drains.
 ///
 /// # Errors
-/// If the runtime cannot be made, or the listening socket cannot be used.
+/// If the runtime or the layers cannot be made, or the listening socket cannot be used.
 pub fn serve(
+    listener: net::TcpListener,
+    service: Service,
+    config: &Config,
+    shutdown: &Shutdown,
+    stats: &Stats,
+) -> io::Result<()> {
+    let setup = Options::default().settle(&Readiness::ready()).map_err(io::Error::other)?;
+    serve_with(setup, listener, service, config, shutdown, stats)
+}
+
+/// The same with a setup of its own.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_with(
+    setup: Setup,
     listener: net::TcpListener,
     service: Service,
     config: &Config,
@@ -60,13 +156,16 @@ pub fn serve(
     let workers = config.workers.get();
     builder.worker_threads(workers).thread_name_fn(awaiting::name_threads("grpc", workers));
     let runtime = awaiting::build(&mut builder, stats)?;
-    awaiting::run(runtime, accept::listen(listener, player, config.clone()))
+    let layers = {
+        let _within = runtime.enter();
+        setup.interceptors.layers()?
+    };
+    awaiting::run(runtime, accept::listen(listener, player, config.clone(), setup, layers))
 }
 
-/// What the calls of one connection are answered by.
+/// What calls of the contract are answered by.
 struct Conversation {
     player: Player,
-    ledger: Arc<Ledger>,
 }
 
 #[tonic::async_trait]
@@ -75,22 +174,23 @@ impl Quintet for Conversation {
         &self,
         request: tonic::Request<Request>,
     ) -> Result<tonic::Response<Response>, Status> {
-        let _begun = Begun::new(&*self.ledger);
-        let response = self.player.play(request.into_inner()).await;
+        let request = request.into_inner();
+        let field = field_of(request.work.as_ref());
+        let response = self.player.play(request).await;
         if response.code == Code::Ok as u32 {
             Ok(tonic::Response::new(response))
         } else {
-            Err(Status::new(i32::try_from(response.code).unwrap_or(2).into(), response.message))
+            Err(Failure::answered(response, field).into())
         }
     }
 
-    type ConverseStream = Pin<Box<dyn Stream<Item = Result<Response, Status>> + Send>>;
+    type ConverseStream = Answers<Response>;
 
     async fn converse(
         &self,
         requests: tonic::Request<Streaming<Request>>,
     ) -> Result<tonic::Response<Self::ConverseStream>, Status> {
-        let (player, ledger) = (self.player.clone(), self.ledger.clone());
+        let (player, ledger) = (self.player.clone(), ledger_of(&requests)?);
         let mut messages = 0;
         // One after the other, as on a framed connection; what is not asked for yet is held back
         // by HTTP/2's flow control.
@@ -107,15 +207,30 @@ impl Quintet for Conversation {
         });
         Ok(tonic::Response::new(Box::pin(responses)))
     }
+
+    type ExchangeStream = Answers<Response>;
+
+    async fn exchange(
+        &self,
+        requests: tonic::Request<Streaming<Request>>,
+    ) -> Result<tonic::Response<Self::ExchangeStream>, Status> {
+        let (player, ledger) = (self.player.clone(), ledger_of(&requests)?);
+        // What is not taken yet is held back by HTTP/2's flow control.
+        let responses = requests.into_inner().map(move |request| {
+            let (player, ledger) = (player.clone(), ledger.clone());
+            async move {
+                let _begun = Begun::new(ledger);
+                Ok(player.play(request.map_err(as_the_contract_says)?).await)
+            }
+        });
+        Ok(tonic::Response::new(Box::pin(responses.buffer_unordered(EXCHANGED_AT_ONCE))))
+    }
 }
 
-/// tonic says "out of range" of a message above the limit; the contract, as every other gRPC, says
-/// "resource exhausted". Nothing else here is out of range.
-fn as_the_contract_says(status: Status) -> Status {
-    match status.code() {
-        tonic::Code::OutOfRange => Status::resource_exhausted(status.message()),
-        _ => status,
-    }
+/// The ledger of the connection that a conversation came on.
+fn ledger_of<T>(request: &tonic::Request<T>) -> Result<Arc<Ledger>, Status> {
+    let ledger = request.extensions().get::<Arc<Ledger>>();
+    ledger.cloned().ok_or_else(|| Status::internal("a conversation without its connection"))
 }
 
 impl Player {

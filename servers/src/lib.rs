@@ -13,7 +13,10 @@ pub mod epoll;
 pub mod grpc;
 pub mod listener;
 pub mod pool;
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules;
 mod seldom;
+mod sync;
 pub mod tasks;
 pub mod threads;
 

@@ -11,13 +11,11 @@ mod session;
 use std::io;
 use std::net::{self, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, PoisonError};
 
 use common::config::{Handoff, Overload};
 use common::stats::{Open, Tally};
 use common::{Config, Plan, Service, Shutdown, Stats};
-use crossbeam_channel::{Receiver, Sender};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 use slotmap::{Key, SlotMap};
@@ -25,6 +23,8 @@ use slotmap::{Key, SlotMap};
 use self::front::Front;
 use self::session::{Client, Session};
 use crate::blocking::{self, Conversation, Conversations, Player, carry_out, converse};
+use crate::sync::channel::{self, Receiver, Sender};
+use crate::sync::{Mutex, MutexGuard, thread};
 use crate::{Context, listener};
 
 slotmap::new_key_type! {
@@ -109,7 +109,7 @@ fn serve_whole_connections(
 /// The bounded queue. Each connection stands in it once at the most: where all may wait, it is as
 /// long as there are connections, and so never full.
 fn queue<T>(config: &Config) -> (Sender<T>, Receiver<T>) {
-    crossbeam_channel::bounded(match config.overload {
+    channel::bounded(match config.overload {
         Overload::Wait => config.connections_max,
         Overload::Reject => config.in_flight_max,
     })

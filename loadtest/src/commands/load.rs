@@ -27,7 +27,7 @@ pub struct LoadArgs {
     #[arg(short, long, default_value_t = 64,
           value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections: u64,
-    /// echo:BYTES, wait:DURATION, compute:ROUNDS, block:DURATION; or a mix with weights, as
+    /// echo:BYTES, wait:DURATION, compute:ROUNDS, block:DURATION, user:KEYS; or a mix with weights, as
     /// echo:64=90,block:5ms=10
     #[arg(long, default_value = "echo:64")]
     pub work: Mix,

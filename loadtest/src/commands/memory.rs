@@ -43,8 +43,8 @@ pub struct MemoryArgs {
     /// How often each is measured, in turns; a server that runs already is measured once
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repetitions: u32,
-    /// What active connections ask before: echo:BYTES, wait:DURATION, compute:ROUNDS or
-    /// block:DURATION
+    /// What active connections ask before: echo:BYTES, wait:DURATION, compute:ROUNDS,
+    /// block:DURATION or user:KEYS
     #[arg(long, default_value = "echo:64")]
     pub work: Kind,
     /// How often they ask that

@@ -72,8 +72,8 @@ pub struct RunArgs {
     /// How long the first requests do not count
     #[arg(short, long, value_parser = duration, default_value = "0s")]
     pub warmup: Duration,
-    /// echo:BYTES, wait:DURATION, compute:ROUNDS, block:DURATION; or a mix with weights, as
-    /// echo:64=90,block:5ms=10. Sizes may be distributed: echo:64..4096 evenly, echo:~512
+    /// echo:BYTES, wait:DURATION, compute:ROUNDS, block:DURATION, user:KEYS; or a mix with weights,
+    /// as echo:64=90,block:5ms=10. Sizes may be distributed: echo:64..4096 evenly, echo:~512
     /// exponentially around that mean
     #[arg(long, default_value = "echo:64")]
     pub work: Mix,

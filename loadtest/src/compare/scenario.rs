@@ -80,6 +80,14 @@ pub const SCENARIOS: &[Scenario] = &[
         shows: "whether one blocked request in ten holds the others up",
     },
     Scenario {
+        name: "users",
+        work: "user:10000",
+        connections: 64,
+        depth: Some(16),
+        quick: false,
+        shows: "state that all share: one lock before a cache that holds a tenth of the users",
+    },
+    Scenario {
         name: "open",
         work: "echo:64",
         connections: 64,

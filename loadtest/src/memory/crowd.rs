@@ -163,8 +163,9 @@ impl Crowd {
 }
 
 fn written(template: &Template, index: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(template.request_bytes());
-    template.write(template.id(index), &mut bytes);
+    let id = template.id(index);
+    let mut bytes = Vec::with_capacity(template.request_bytes(id));
+    template.write(id, &mut bytes);
     bytes
 }
 

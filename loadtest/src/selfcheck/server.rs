@@ -15,8 +15,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use common::connection::{Connection, Limits};
-use common::message::{Code, Request, Response};
-use common::{Plan, Service};
+use common::message::{Code, Request, Response, Work};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::thread::set_current_timer_slack;
@@ -234,8 +233,8 @@ impl Peer {
 /// Echoes, and says no to all other work: its times would not be known.
 fn answer(request: Request) -> Response {
     let id = request.id;
-    match Service::new().plan(request, None) {
-        Plan::Reply(response) => response,
+    match request.work {
+        Some(Work::Echo(payload)) => Response::ok(id, payload),
         _ => Response::error(id, Code::InvalidArgument, "this server only echoes"),
     }
 }

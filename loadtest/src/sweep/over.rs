@@ -142,6 +142,7 @@ fn works(text: &str) -> Result<Vec<Value>, OverError> {
             Kind::Echo { bytes } => bytes as f64,
             Kind::Wait { us } | Kind::Block { us } => us as f64,
             Kind::Compute { rounds } => f64::from(rounds),
+            Kind::User { keys } => f64::from(keys),
         },
         label: kind.to_string(),
     };

@@ -33,6 +33,7 @@ pub(super) fn text(model: &str, stats: &Stats, is_ready: bool) -> String {
     families.extend(of_connections(&stats.snapshot()));
     families.extend(of_requests(&stats.snapshot()));
     families.extend(stats.latency().as_ref().map(of_latency));
+    families.extend(prometheus::gather()); // what a server counts beside what all of them do
     // Each family has a name and a metric: all that encoding asks for.
     TextEncoder::new().encode_to_string(&families).unwrap_or_default()
 }
@@ -62,20 +63,21 @@ fn of_connections(now: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn of_requests(now: &Snapshot) -> Vec<MetricFamily> {
-    let errors =
-        now.invalid_argument + now.deadline_exceeded + now.resource_exhausted + now.internal;
+    let errors = [
+        (name(Code::InvalidArgument), now.invalid_argument),
+        (name(Code::DeadlineExceeded), now.deadline_exceeded),
+        (name(Code::NotFound), now.not_found),
+        (name(Code::ResourceExhausted), now.resource_exhausted),
+        (name(Code::Internal), now.internal),
+    ];
+    let failed: u64 = errors.iter().map(|(_, count)| count).sum();
+    let answered = [[(name(Code::Ok), now.requests - failed)].as_slice(), &errors].concat();
     vec![
         counters(
             "quintet_requests_total",
             "Requests that were answered, by code.",
             "code",
-            &[
-                (name(Code::Ok), now.requests - errors),
-                (name(Code::InvalidArgument), now.invalid_argument),
-                (name(Code::DeadlineExceeded), now.deadline_exceeded),
-                (name(Code::ResourceExhausted), now.resource_exhausted),
-                (name(Code::Internal), now.internal),
-            ],
+            &answered,
         ),
         counter(
             "quintet_protocol_errors_total",
@@ -112,6 +114,7 @@ fn name(code: Code) -> &'static str {
         Code::Ok => "OK",
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
         Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         Code::Internal => "INTERNAL",
     }

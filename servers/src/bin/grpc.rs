@@ -3,8 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use common::Config;
 use common::config::Offload;
-use servers::cli::{self, CommonArgs};
+use servers::cli::{self, CommonArgs, Prepared};
+use servers::grpc::{self, Options};
+
+/// HTTP/2 allocates a dozen times a call, in one thread, and frees in another; the framed servers
+/// hardly ever do, and keep the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// HTTP/2 and gRPC, by tonic
 #[derive(Parser)]
@@ -16,9 +23,23 @@ struct Args {
     /// Where to do Compute and Block: on other threads, or (off) inline, holding everybody up
     #[arg(long, value_enum, default_value_t)]
     offload: Offload,
+
+    #[command(flatten)]
+    options: Options,
 }
 
 fn main() -> ExitCode {
     let args: Args = cli::parse(&servers::GRPC, |flags| flags);
-    cli::main(&servers::GRPC, &args.common, |config| config.offload = args.offload)
+    let adjust = |config: &mut Config| config.offload = args.offload;
+    cli::main_with(&servers::GRPC, &args.common, adjust, |ready| {
+        let setup = args.options.settle(ready)?;
+        let tls = setup.tls();
+        let serve = Prepared::new(|listener, service, config, shutdown, stats| {
+            grpc::serve_with(setup, listener, service, config, shutdown, stats)
+        });
+        Ok(match tls {
+            Some(tls) => serve.reloading(move || tls.reload()),
+            None => serve,
+        })
+    })
 }

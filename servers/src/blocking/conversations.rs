@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::net::{self, TcpStream};
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use common::stats::Open;
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The conversations that are going on.
 #[derive(Debug, Default)]

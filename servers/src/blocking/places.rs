@@ -2,11 +2,13 @@
 //! It pays with a lock for each request that takes time; those that are answered at once need none.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use common::config::Overload;
 use common::{Config, Stats};
+
+use crate::sync::mpsc::{self, SyncSender};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A semaphore, fair to those who wait.
 #[derive(Debug)]

@@ -2,15 +2,16 @@
 //! wanted, the trigger.
 
 use std::io;
+use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
 
 use common::{Shutdown, Stats};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
-use super::print_stats;
+use super::{Reload, print_stats};
 use crate::admin::Readiness;
 
 /// What there is to be done, in this order.
@@ -49,21 +50,38 @@ impl Drain {
 }
 
 /// SIGINT and SIGTERM drain, and the second of them ends the process at once; SIGUSR1 prints the
-/// counters.
-pub(super) fn watch_signals(drain: Drain, stats: &Stats) -> io::Result<()> {
+/// counters; SIGHUP reloads, where there is something to, and else ends the process.
+pub(super) fn watch_signals(drain: Drain, stats: &Stats, reload: Option<Reload>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+    let reload = reload.map(reloading).transpose()?;
+    if reload.is_some() {
+        signals.add_signal(SIGHUP)?;
+    }
     let stats = stats.clone();
     let watch = move || {
         for signal in signals.forever() {
-            if signal == SIGUSR1 {
-                print_stats(&stats);
-            } else if !drain.begin() {
-                eprintln!("second signal: exiting at once");
-                std::process::exit(128 + signal);
+            match signal {
+                SIGUSR1 => print_stats(&stats),
+                SIGHUP => {
+                    // One that waits already will see what has changed until then.
+                    let _ = reload.as_ref().map(|reload| reload.try_send(()));
+                }
+                _ if drain.begin() => {}
+                _ => {
+                    eprintln!("second signal: exiting at once");
+                    std::process::exit(128 + signal);
+                }
             }
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch).map(drop)
+}
+
+/// A thread that reloads, so that a file that does not come holds up no other signal.
+fn reloading(reload: Reload) -> io::Result<SyncSender<()>> {
+    let (ask, asked) = mpsc::sync_channel(1);
+    let each = move || asked.iter().for_each(|()| reload());
+    thread::Builder::new().name("reload".to_owned()).spawn(each).map(|_| ask)
 }
 
 /// Does nothing where no supervisor asks to be told (`$NOTIFY_SOCKET`).

@@ -208,7 +208,8 @@ fn names(arg: &Arg) -> Vec<&str> {
 /// Whether a file gives the setting without quotes.
 fn is_number(arg: &Arg) -> bool {
     let value = arg.get_value_parser().type_id();
-    value == TypeId::of::<u64>() || value == TypeId::of::<NonZeroUsize>()
+    let numbers = [TypeId::of::<u64>(), TypeId::of::<u32>(), TypeId::of::<NonZeroUsize>()];
+    numbers.iter().any(|number| value == *number)
 }
 
 /// The settings as they would be used, as a file that `--config` takes.

@@ -16,6 +16,7 @@ use mio::net::TcpStream;
 
 use super::ClientKey;
 use super::desk::Desk;
+use crate::sync::unblock;
 
 pub(super) struct Client {
     socket: TcpStream,
@@ -190,7 +191,7 @@ impl Client {
             }
             (Plan::Block(job), Offload::On) => {
                 let complete = desk.send_elsewhere(key, in_progress);
-                ::blocking::unblock(move || complete(job.run())).detach();
+                unblock(move || complete(job.run())).detach();
                 self.doing = Some(Doing::Elsewhere);
             }
             (Plan::Compute(job), Offload::Off) => self.respond(&job.run(), desk),

@@ -8,11 +8,11 @@ use std::time::Instant;
 use common::Response;
 use common::config::{Offload, Overload};
 use common::stats::{InProgress, Tally};
-use crossbeam_channel::Sender;
 use mio::Waker;
 
 use super::ClientKey;
 use crate::Context;
+use crate::sync::channel::Sender;
 
 /// What a client needs of its loop while it has its turn.
 pub(super) struct Desk {

@@ -11,11 +11,13 @@ use rustix::net::{SendFlags, Shutdown};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Setup;
 use super::connection::Server;
+use super::layers::Layers;
 use crate::awaiting::Player;
 use crate::listener;
 
@@ -28,12 +30,21 @@ const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
 /// GOAWAY for no stream at all, `ENHANCE_YOUR_CALM`, with the reason.
 const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
     \0\0\x27\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0btoo many connections; try later";
+/// ... and what they hear where TLS is spoken, which nobody did yet (RFC 8446, 6): a fatal alert,
+/// `internal_error`. None says "too many".
+const REFUSAL_TLS: &[u8] = b"\x15\x03\x03\0\x02\x02\x50";
+
+/// How much longer than the drain the last spans may take: a server that drains is to end within
+/// half a second of it.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Serves until the drain, and drains.
 pub(super) async fn listen(
     listener: net::TcpListener,
     player: Player,
     config: Config,
+    setup: Setup,
+    layers: Layers,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
@@ -43,7 +54,8 @@ pub(super) async fn listen(
         move || draining.cancel()
     });
     let stats = player.context.stats.clone();
-    let server = Server::new(player, &config, draining.clone());
+    let refusal = if setup.transport.tls.is_some() { REFUSAL_TLS } else { REFUSAL };
+    let server = Server::new(player, &config, setup, &layers, draining.clone());
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     loop {
         let accepted = tokio::select! {
@@ -61,7 +73,7 @@ pub(super) async fn listen(
                         drop(open);
                     });
                 }
-                None => refuse(stream, &refused),
+                None => refuse(stream, refusal, &refused),
             },
             Err(error) if listener::accept_failed(&error) => {
                 time::sleep(listener::ACCEPT_PAUSE).await;
@@ -71,15 +83,17 @@ pub(super) async fn listen(
     }
     drop(listener);
     tasks.close();
+    let drained_by = Instant::now() + config.drain_timeout;
     // What is left after the timeout is cut: the runtime drops the tasks it still holds.
-    let _ = time::timeout(config.drain_timeout, tasks.wait()).await;
+    let _ = time::timeout_at(drained_by, tasks.wait()).await;
+    let _ = time::timeout_at(drained_by + FLUSH_TIMEOUT, layers.flush()).await;
     Ok(())
 }
 
 /// Says why not, waits for nobody, and stays a moment where there is room to.
-fn refuse(mut stream: TcpStream, refused: &Arc<Semaphore>) {
+fn refuse(mut stream: TcpStream, refusal: &[u8], refused: &Arc<Semaphore>) {
     // The send buffer of a new socket is empty.
-    let _ = rustix::net::send(&stream, REFUSAL, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = rustix::net::send(&stream, refusal, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     let _ = rustix::net::shutdown(&stream, Shutdown::Write);
     if let Ok(permit) = Arc::clone(refused).try_acquire_owned() {
         tokio::spawn(async move {

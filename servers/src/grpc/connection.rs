@@ -16,40 +16,37 @@ use tokio::net::TcpStream;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use super::Setup;
 use super::call::Calls;
+use super::layers::{Chain, Layers, Peer};
 use super::ledger::Ledger;
-use super::socket::Socket;
+use super::routes::Routes;
+use super::socket::{Layer, Socket};
+use super::tls::Unsecured;
+use super::transport::Settled;
 use super::watch::{Verdict, Watch};
-use super::{Conversation, generated::quintet_server::QuintetServer};
+use super::wire::Wire;
+use crate::Context;
 use crate::awaiting::Player;
 
-/// Calls in flight on one connection: what RFC 9113 (6.5.2) recommends as the least.
-pub(super) const STREAMS_MAX: u32 = 100;
-/// The least that a peer must be allowed (RFC 9113, 4.2): one frame holds others up for no longer.
-const FRAME_BYTES_MAX: u32 = 16 * 1024;
-/// What a call may send before its handler takes it. With the one frame that waits for room, all
-/// streams together hold one message of the default limit.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024 / STREAMS_MAX - FRAME_BYTES_MAX;
-/// Never used up before the streams' own windows are: a stream that waits for room takes none of it
-/// from the one that has it.
-const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
-/// The heads of a call have a few hundred bytes; this is what gRPC's other servers allow.
-const HEADERS_BYTES_MAX: u32 = 8 * 1024;
 /// Streams that the peer reset before the server had looked at them (Rapid Reset), and that wait to
 /// be looked at: h2's own default. Those reset later are the watch's affair.
 const UNSEEN_RESETS_MAX: usize = 20;
 /// Streams that the server had to reset for an error of the peer (`MadeYouReset`), over the life of
-/// a connection. An honest peer makes none, but may open too many streams before it has read how
-/// many are allowed.
-const ERROR_RESETS_MAX: usize = 2 * STREAMS_MAX as usize;
+/// a connection, by those that may be open. An honest peer makes none, but may open too many streams
+/// before it has read how many are allowed.
+const ERROR_RESETS_PER_STREAM: usize = 2;
 
 /// What each connection is served by.
 #[derive(Clone)]
 pub(super) struct Server {
-    player: Player,
+    context: Context,
+    chain: Chain,
+    asks_for_peer: bool,
     http2: http2::Builder<Spawn>,
     draining: CancellationToken,
     message_bytes_max: usize,
+    transport: Settled,
 }
 
 /// Runs a call as a task of the runtime.
@@ -63,38 +60,61 @@ impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
 }
 
 impl Server {
-    pub(super) fn new(player: Player, config: &Config, draining: CancellationToken) -> Self {
+    pub(super) fn new(
+        player: Player,
+        config: &Config,
+        setup: Setup,
+        layers: &Layers,
+        draining: CancellationToken,
+    ) -> Self {
+        let (flags, windows) = (&setup.transport.flags, setup.transport.windows);
+        let streams_max = flags.max_concurrent_streams;
         let mut http2 = http2::Builder::new(Spawn);
         http2
-            .max_concurrent_streams(STREAMS_MAX)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_frame_size(FRAME_BYTES_MAX)
-            .max_header_list_size(HEADERS_BYTES_MAX)
+            .max_concurrent_streams(streams_max)
+            .initial_stream_window_size(windows.stream_bytes)
+            .initial_connection_window_size(windows.connection_bytes)
+            .max_frame_size(flags.max_http2_frame)
+            .max_header_list_size(flags.max_header_list)
             .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
-            .max_local_error_reset_streams(ERROR_RESETS_MAX);
-        if let Some(patience) = config.timeouts.read {
-            // A peer that is silent for so long is asked (PING) whether it is there, and has as
-            // long to answer: one that vanished leaves no open call behind.
+            .max_local_error_reset_streams(ERROR_RESETS_PER_STREAM * streams_max as usize);
+        if let Some((interval, timeout)) = flags.keepalive(config.timeouts.read) {
+            // A peer that is silent for so long is asked (PING) whether it is there: one that
+            // vanished leaves no open call behind.
             http2.timer(TokioTimer::new());
-            http2.keep_alive_interval(patience).keep_alive_timeout(patience);
+            http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
         }
-        Self { player, http2, draining, message_bytes_max: config.frame_bytes_max }
+        let context = player.context.clone();
+        let message_bytes_max = config.frame_bytes_max;
+        let chain = layers.around(Routes::new(player, &setup, &draining, message_bytes_max));
+        let asks_for_peer = layers.ask_for_peer();
+        let transport = setup.transport;
+        Self { context, chain, asks_for_peer, http2, draining, message_bytes_max, transport }
     }
 
     /// Serves one connection to its end.
     pub(super) async fn serve(self, stream: TcpStream) {
-        let context = self.player.context.clone();
+        let flags = &self.transport.flags;
         let draining = self.draining.child_token();
-        let ledger = Arc::new(Ledger::new(context, draining.clone(), self.message_bytes_max));
-        let socket = Socket::new(stream, ledger.clone());
-        let conversation = Conversation { player: self.player, ledger: ledger.clone() };
-        let server =
-            QuintetServer::new(conversation).max_decoding_message_size(self.message_bytes_max);
-        let calls = Calls { ledger: ledger.clone(), server };
+        let ledger = Ledger::new(
+            self.context.clone(),
+            draining.clone(),
+            self.message_bytes_max,
+            flags.max_concurrent_streams,
+        );
+        let ledger = Arc::new(ledger);
+        let mut watch = Watch::new(ledger.context.timeouts, Instant::now());
+        watch.minds(flags.age(), flags.max_concurrent_streams);
+        let peer = self.asks_for_peer.then(|| stream.peer_addr().ok()).flatten().map(Peer);
+        let Some(layer) = self.secure(Wire::new(stream, ledger.clone()), &watch, &ledger).await
+        else {
+            return;
+        };
+        let compresses = flags.compression.encodings().next().is_some();
+        let socket = Socket::new(layer, ledger.clone());
+        let calls = Calls { ledger: ledger.clone(), chain: self.chain, peer, compresses };
         let mut connection = pin!(self.http2.serve_connection(TokioIo::new(socket), calls));
         let mut draining = pin!(draining.cancelled());
-        let mut watch = Watch::new(ledger.context.timeouts, Instant::now());
         let mut timer = pin!(time::sleep_until(watch.look_at().into()));
         // A peer that is told to go for its silence, and does not take that either, counts once.
         let mut has_timed_out = false;
@@ -131,6 +151,8 @@ impl Server {
                         watch.leaves();
                         connection.as_mut().graceful_shutdown();
                     }
+                    // Its calls go on, and the watch minds for how long.
+                    Verdict::Retires => connection.as_mut().graceful_shutdown(),
                     Verdict::TimedOut(timeout) => {
                         timed_out(timeout);
                         return Poll::Ready(None);
@@ -141,5 +163,20 @@ impl Server {
         })
         .await
         .inspect(|why| tracing::debug!("connection: {why}"));
+    }
+
+    /// What carries the frames: as it is, or after the handshake of TLS, which is within the time
+    /// that the peer has for the whole of its handshakes.
+    async fn secure(&self, wire: Wire, watch: &Watch, ledger: &Ledger) -> Option<Layer> {
+        let Some(tls) = &self.transport.tls else { return Some(Layer::Clear(wire)) };
+        // In a box of its own, which is gone when it is over.
+        let handshake = Box::pin(tls.shake_hands(wire, watch.opens_by(), &ledger.draining));
+        match handshake.await {
+            Ok(secured) => return Some(Layer::Tls(Box::new(secured))),
+            Err(Unsecured::TimedOut) => ledger.context.timed_out(Timeout::Read),
+            Err(Unsecured::Draining) => tracing::debug!("connection: the drain began before TLS"),
+            Err(Unsecured::Refused(error)) => tracing::debug!("connection: TLS: {error}"),
+        }
+        None
     }
 }

@@ -10,6 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 
+/// Messages up to this need no room: to count them would cost more than to carry them.
+const SMALL_BYTES_MAX: usize = 4096;
+/// ... unless one on each stream of a connection is more together: a tenth of the default limit.
+const SMALL_BYTES_TOGETHER: usize = 4 * 1024 * 1024 / 10;
+
 /// One connection, as its socket, its calls and its watch share it.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -20,6 +25,8 @@ pub(super) struct Ledger {
     pub(super) room: Arc<Semaphore>,
     /// The largest message.
     pub(super) message_bytes_max: usize,
+    /// The largest that needs no room.
+    pub(super) small_bytes_max: usize,
     /// See [`Counts`].
     counts: AtomicU64,
     /// How often bytes of an answer were taken to be sent.
@@ -41,8 +48,8 @@ struct Counts(u64);
 
 impl Counts {
     const REQUEST: u64 = 1;
-    const ANSWER: u64 = 1 << 16;
-    const BEGUN: u64 = 1 << 32;
+    const ANSWER: u64 = 1 << 20; // a hundred exchanged on each of ten thousand streams
+    const BEGUN: u64 = 1 << 40;
 
     fn requests(self) -> u64 {
         self.0 % Self::ANSWER
@@ -86,12 +93,14 @@ impl Ledger {
         context: Context,
         draining: CancellationToken,
         message_bytes_max: usize,
+        streams_max: u32,
     ) -> Self {
         Self {
             context,
             draining,
             room: Arc::new(Semaphore::new(message_bytes_max)),
             message_bytes_max,
+            small_bytes_max: SMALL_BYTES_MAX.min(SMALL_BYTES_TOGETHER / streams_max as usize),
             counts: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             given_up: AtomicU64::new(0),
@@ -111,6 +120,15 @@ impl Ledger {
             stalled_write: some(&self.stalled_write),
             is_open: self.is_open.load(Relaxed) > 0,
         }
+    }
+
+    /// Counts a request that is received or carried out, until it [`ends`](Self::ends).
+    pub(super) fn begins(&self) {
+        self.counts.fetch_add(Counts::REQUEST + Counts::BEGUN, Relaxed);
+    }
+
+    pub(super) fn ends(&self) {
+        self.counts.fetch_sub(Counts::REQUEST, Relaxed);
     }
 
     /// Counts an answer, until it is sent whole or its stream has ended.
@@ -152,13 +170,13 @@ pub(super) struct Begun<L: Borrow<Ledger>>(L);
 
 impl<L: Borrow<Ledger>> Begun<L> {
     pub(super) fn new(ledger: L) -> Self {
-        ledger.borrow().counts.fetch_add(Counts::REQUEST + Counts::BEGUN, Relaxed);
+        ledger.borrow().begins();
         Self(ledger)
     }
 }
 
 impl<L: Borrow<Ledger>> Drop for Begun<L> {
     fn drop(&mut self) {
-        self.0.borrow().counts.fetch_sub(Counts::REQUEST, Relaxed);
+        self.0.borrow().ends();
     }
 }

@@ -1,32 +1,36 @@
-//! A connection under HTTP/2: it counts its system calls, and says where its peer stands still in
-//! the middle of a frame or takes no bytes. It pays with a glance at the head of each frame.
+//! A connection under HTTP/2, in clear or as TLS has it: it says where its peer stands still in the
+//! middle of a frame. It pays with a glance at the head of each frame.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use common::stats::Tally;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::ledger::Ledger;
+use super::wire::Wire;
 
-/// One accepted connection.
+/// One connection, and its frames as the peer sends them.
 pub(super) struct Socket {
-    stream: TcpStream,
+    layer: Layer,
     ledger: Arc<Ledger>,
     frames: Frames,
     /// What the ledger was told last.
     half_a_frame: u64,
-    writes: u64,
-    is_stalled: bool,
+}
+
+/// What carries the frames. An enum and not a type parameter: HTTP/2 is compiled once. In a box
+/// where there is TLS, so that a connection without is no larger for it.
+pub(super) enum Layer {
+    Clear(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, ledger: Arc<Ledger>) -> Self {
-        let frames = Frames::default();
-        Self { stream, ledger, frames, half_a_frame: 0, writes: 0, is_stalled: false }
+    pub(super) fn new(layer: Layer, ledger: Arc<Ledger>) -> Self {
+        Self { layer, ledger, frames: Frames::default(), half_a_frame: 0 }
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -40,22 +44,6 @@ impl Socket {
             self.ledger.is_open();
         }
     }
-
-    fn wrote(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if poll.is_pending() != self.is_stalled {
-            self.is_stalled = poll.is_pending();
-            self.writes += 1;
-            self.ledger.stalled_write(if self.is_stalled { self.writes } else { 0 });
-        }
-        if poll.is_ready() {
-            self.count(Tally { writes: 1, ..Tally::default() });
-        }
-        poll
-    }
-
-    fn count(&self, mut call: Tally) {
-        self.ledger.context.stats.add(&mut call);
-    }
 }
 
 impl AsyncRead for Socket {
@@ -65,9 +53,11 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let poll = Pin::new(&mut self.stream).poll_read(task, buffer);
+        let poll = match &mut self.layer {
+            Layer::Clear(wire) => Pin::new(wire).poll_read(task, buffer),
+            Layer::Tls(tls) => Pin::new(tls).poll_read(task, buffer),
+        };
         if poll.is_ready() {
-            self.count(Tally { reads: 1, ..Tally::default() });
             self.received(&buffer.filled()[before..]);
         }
         poll
@@ -80,8 +70,10 @@ impl AsyncWrite for Socket {
         task: &mut Task<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(task, bytes);
-        self.wrote(poll)
+        match &mut self.layer {
+            Layer::Clear(wire) => Pin::new(wire).poll_write(task, bytes),
+            Layer::Tls(tls) => Pin::new(tls).poll_write(task, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -89,20 +81,31 @@ impl AsyncWrite for Socket {
         task: &mut Task<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(task, slices);
-        self.wrote(poll)
+        match &mut self.layer {
+            Layer::Clear(wire) => Pin::new(wire).poll_write_vectored(task, slices),
+            Layer::Tls(tls) => Pin::new(tls).poll_write_vectored(task, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.layer {
+            Layer::Clear(wire) => wire.is_write_vectored(),
+            Layer::Tls(tls) => tls.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(task)
+        match &mut self.layer {
+            Layer::Clear(wire) => Pin::new(wire).poll_flush(task),
+            Layer::Tls(tls) => Pin::new(tls).poll_flush(task),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(task)
+        match &mut self.layer {
+            Layer::Clear(wire) => Pin::new(wire).poll_shutdown(task),
+            Layer::Tls(tls) => Pin::new(tls).poll_shutdown(task),
+        }
     }
 }
 

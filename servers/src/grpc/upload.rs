@@ -14,20 +14,16 @@ use tokio::time::{self, Sleep};
 use tokio_util::sync::{PollSemaphore, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-use super::call::Call;
+use super::call::{Asks, Call};
 use super::ledger::{Begun, Ledger};
-
-/// Messages up to this need no room: with one on each stream of a connection they are a tenth of
-/// the largest message together, and to count them would cost more than to carry them.
-const SMALL_BYTES: usize = 4096;
 
 /// The body of a request.
 pub(super) struct Upload {
     body: Incoming,
     call: Arc<Call>,
-    /// Whether one message is all, and its headers have begun it; otherwise the peer may wait
-    /// between one message and the next.
-    is_unary: bool,
+    asks: Asks,
+    /// How many times its length a compressed message may have.
+    growth: usize,
     messages: Messages,
     /// Bytes that came and may not go on yet, and how much room they need.
     waiting: Option<(Bytes, PollSemaphore, u32)>,
@@ -39,11 +35,12 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, call: Arc<Call>, is_unary: bool) -> Self {
+    pub(super) fn new(body: Incoming, call: Arc<Call>, asks: Asks, growth: usize) -> Self {
         Self {
             body,
             call,
-            is_unary,
+            asks,
+            growth,
             messages: Messages::default(),
             waiting: None,
             timer: None,
@@ -53,27 +50,45 @@ impl Upload {
         }
     }
 
-    /// The next bytes, and what those messages need that begin in them.
-    fn arrived(&mut self, bytes: Bytes) -> Option<Bytes> {
+    /// The next bytes, up to the first message in them that needs room: those before must not wait
+    /// for it, or else a message would wait for the room of the one that it completes.
+    fn arrived(&mut self, mut bytes: Bytes) -> Option<Bytes> {
         let ledger = &self.call.ledger;
-        let message_bytes_max = ledger.message_bytes_max;
-        let number = self.messages.number;
-        let needed = self.messages.see(&bytes, |length| {
-            // A larger one is refused, and never gathered.
-            if (SMALL_BYTES..=message_bytes_max).contains(&length) { length } else { 0 }
+        let (small, message_bytes_max) = (ledger.small_bytes_max, ledger.message_bytes_max);
+        let (number, growth) = (self.messages.number, self.growth);
+        let Needed { room: needed, from } = self.messages.see(&bytes, |is_compressed, length| {
+            // A larger one is refused, and never gathered; nor is one that turns out to be larger,
+            // but until then it may have what it could need.
+            let growth = if is_compressed { growth } else { 1 };
+            let most = length.saturating_mul(growth).min(message_bytes_max.max(length));
+            if (small..=message_bytes_max).contains(&most) { most } else { 0 }
         });
-        if !self.is_unary && (number < self.messages.number || !self.messages.is_within()) {
+        if self.asks != Asks::Once && (number < self.messages.number || !self.messages.is_within())
+        {
             self.is_timed = false;
             self.begun = None;
+            if self.asks == Asks::Often {
+                self.begins(); // anew: it is carried out until the next one is waited for
+            }
         }
         if needed == 0 {
             return Some(bytes);
         }
-        let room = PollSemaphore::new(ledger.room.clone());
+        let room = PollSemaphore::new(self.call.ledger.room.clone());
         let needed = u32::try_from(needed.min(message_bytes_max)).unwrap_or(u32::MAX);
+        let before = bytes.split_to(from);
         self.waiting = Some((bytes, room, needed));
         self.is_timed = false;
-        None
+        Some(before).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Who is asked for more has done with all that was whole. Where messages have no answers of
+    /// their own, which would take their room along, it is free from then on.
+    fn frees_room(&self) {
+        let is_between = self.waiting.is_some() || !self.messages.is_within();
+        if self.asks == Asks::Often && is_between {
+            drop(self.call.gives());
+        }
     }
 
     /// Waits for room. It is the peer that makes it, by taking the answers before.
@@ -94,17 +109,26 @@ impl Upload {
 
     /// The peer has to go on: with what, and for how long may it take?
     fn poll_peer(&mut self, task: &mut Task<'_>) -> Poll<Status> {
-        if self.is_unary || self.messages.is_within() {
-            self.begun.get_or_insert_with(|| Begun::new(self.call.ledger.clone()));
+        if self.asks == Asks::Once || self.messages.is_within() {
+            self.begins();
             ready!(self.poll_timer(self.call.ledger.context.timeouts.read, task));
             self.call.ledger.context.timed_out(Timeout::Read);
             return Poll::Ready(Status::deadline_exceeded("the request was not whole in time"));
         }
+        self.begun = None;
         let draining = &self.call.ledger.draining;
         let draining =
             self.draining.get_or_insert_with(|| Box::pin(draining.clone().cancelled_owned()));
         ready!(draining.as_mut().poll(task));
         Poll::Ready(Status::unavailable("the server drains"))
+    }
+
+    /// From now on it is the server, or the rest of a message, that is waited for. (A call that
+    /// asks once has begun with its head.)
+    fn begins(&mut self) {
+        if self.asks != Asks::Once {
+            self.begun.get_or_insert_with(|| Begun::new(self.call.ledger.clone()));
+        }
     }
 
     /// The timer runs from the first time that something is waited for.
@@ -129,6 +153,7 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         task: &mut Task<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.frees_room();
         loop {
             if self.waiting.is_some() {
                 let bytes = ready!(self.poll_room(task));
@@ -137,7 +162,12 @@ impl Body for Upload {
             let frame = match Pin::new(&mut self.body).poll_frame(task) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    if self.asks == Asks::Often {
+                        self.begins();
+                    }
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
                     let status = ready!(self.poll_peer(task));
                     return Poll::Ready(Some(Err(status.into())));
@@ -166,6 +196,14 @@ impl Body for Upload {
 /// What stands before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
+/// What the messages need that begin in some bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Needed {
+    room: usize,
+    /// Where the first of them begins that needs any.
+    from: usize,
+}
+
 /// Where a request is in the stream of its messages.
 #[derive(Debug, Default)]
 struct Messages {
@@ -184,22 +222,25 @@ impl Messages {
     }
 
     /// Follows `bytes`, and adds up what those need that begin in them.
-    fn see(&mut self, mut bytes: &[u8], needs: impl Fn(usize) -> usize) -> usize {
-        let mut needed = 0;
-        while !bytes.is_empty() {
-            let message = bytes.len().min(self.left);
+    fn see(&mut self, bytes: &[u8], needs: impl Fn(bool, usize) -> usize) -> Needed {
+        let (mut needed, mut at) = (Needed::default(), 0);
+        while at < bytes.len() {
+            let message = (bytes.len() - at).min(self.left);
             self.left -= message;
-            bytes = &bytes[message..];
-            let prefix = bytes.len().min(PREFIX_BYTES - self.prefix_bytes);
+            let begin = at + message;
+            let prefix = (bytes.len() - begin).min(PREFIX_BYTES - self.prefix_bytes);
             self.number += u64::from(self.prefix_bytes == 0 && prefix > 0);
-            self.prefix[self.prefix_bytes..][..prefix].copy_from_slice(&bytes[..prefix]);
+            self.prefix[self.prefix_bytes..][..prefix].copy_from_slice(&bytes[begin..][..prefix]);
             self.prefix_bytes += prefix;
-            bytes = &bytes[prefix..];
+            at = begin + prefix;
             if self.prefix_bytes == PREFIX_BYTES {
                 self.prefix_bytes = 0;
-                let [_, length @ ..] = self.prefix;
+                let [compressed, length @ ..] = self.prefix;
                 self.left = u32::from_be_bytes(length) as usize;
-                needed += needs(self.left);
+                if needed.room == 0 {
+                    needed.from = begin;
+                }
+                needed.room += needs(compressed != 0, self.left);
             }
         }
         needed
@@ -223,7 +264,7 @@ mod tests {
         for cut in (1..20).chain([100, 5000, 16_384, bytes.len()]) {
             let (mut messages, mut needed, mut seen) = (Messages::default(), 0, 0);
             for piece in bytes.chunks(cut) {
-                needed += messages.see(piece, |length| length);
+                needed += messages.see(piece, |_, length| length).room;
                 seen += piece.len();
                 assert_eq!(messages.is_within(), !ends.contains(&seen), "{seen} by {cut}");
                 let begun = ends.iter().filter(|end| **end < seen).count() as u64;
@@ -231,5 +272,25 @@ mod tests {
             }
             assert_eq!(needed, 75_003);
         }
+    }
+
+    #[test]
+    fn what_stands_before_a_large_message_does_not_wait_for_its_room() {
+        let prefix = |length: u32| [&[0], &length.to_be_bytes()[..]].concat();
+        let needs = |_, length: usize| if length > 100 { length } else { 0 };
+        let see = |pieces: &[&[u8]]| {
+            let (mut messages, mut seen) = (Messages::default(), Needed::default());
+            for piece in pieces {
+                seen = messages.see(piece, needs);
+            }
+            seen
+        };
+        let (tail, large) = (&[7; 9][..], prefix(1000));
+        assert_eq!(see(&[&large]), Needed { room: 1000, from: 0 });
+        let small = [&prefix(9), tail, &large].concat();
+        assert_eq!(see(&[&small]), Needed { room: 1000, from: 14 });
+        assert_eq!(see(&[&prefix(9), &small[5..]]), Needed { room: 1000, from: 9 });
+        assert_eq!(see(&[&small[..16], &small[16..]]), Needed { room: 1000, from: 0 });
+        assert_eq!(see(&[&prefix(9), tail]).room, 0);
     }
 }

@@ -1,17 +1,20 @@
 //! When a connection has to end, by what it looks like from time to time. It pays with being up to
 //! an eighth of the shortest timeout late, and so needs no clock where a call begins or ends.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use common::Timeouts;
 use common::connection::Timeout;
 
-use super::connection::STREAMS_MAX;
 use super::ledger::{Ledger, Seen};
 use crate::sweep_interval;
 
-/// Calls given up by the peer between one look and the next: ten times what may be open.
-const GIVEN_UP_MAX: u64 = 10 * STREAMS_MAX as u64;
+/// Calls given up by the peer between one look and the next, by those that may be open.
+const GIVEN_UP_PER_STREAM: u64 = 10;
+/// The part of its age by which a connection may live longer, so that those that came together do
+/// not all come again together.
+const AGE_JITTER: f64 = 0.1;
 /// How long a peer may stay that was told to go and waits for nothing.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two looks where no timeout says how many it needs.
@@ -26,10 +29,29 @@ pub(super) enum Verdict {
     Stays,
     /// It is to be told to go: nothing was asked for too long.
     Leaves,
+    /// It is to be told to go, for its age; what it has asked for goes on for a while.
+    Retires,
     /// It is cut: its peer has let the server wait for too long.
     TimedOut(Timeout),
     /// It is cut for another reason.
     Ends(&'static str),
+}
+
+/// How old a connection becomes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    pub(super) most: Duration,
+    /// What its calls have after that.
+    pub(super) grace: Duration,
+}
+
+impl Age {
+    /// Some time up to a tenth later than the least, another for each connection: by the keys that
+    /// std draws for each of its maps.
+    fn retires_at(self, accepted_at: Instant) -> Instant {
+        let drawn = RandomState::new().hash_one(()) as f64 / u64::MAX as f64;
+        accepted_at + self.most.mul_f64(1.0 + AGE_JITTER * drawn)
+    }
 }
 
 /// The watch over one connection.
@@ -44,7 +66,12 @@ pub(super) struct Watch {
     answers: Still,
     idle: Still,
     given_up: u64,
+    given_up_max: u64,
     is_leaving: bool,
+    /// When it is old, and what its calls then have; None where age is no matter.
+    retires: Option<(Instant, Duration)>,
+    /// When the calls of an old one are cut.
+    cut_at: Option<Instant>,
     /// What was seen, where nothing happens until something changes.
     rests: Option<Seen>,
 }
@@ -78,9 +105,26 @@ impl Watch {
             answers: Still::default(),
             idle: Still::default(),
             given_up: 0,
+            given_up_max: GIVEN_UP_PER_STREAM,
             is_leaving: false,
+            retires: None,
+            cut_at: None,
             rests: None,
         }
+    }
+
+    /// What is not for all connections the same: how old this one becomes, and how many calls it
+    /// may have open.
+    pub(super) fn minds(&mut self, age: Option<Age>, streams_max: u32) {
+        self.retires = age.map(|age| (age.retires_at(self.accepted_at), age.grace));
+        self.look_at = self.retires.map_or(self.look_at, |(at, _)| at.min(self.look_at));
+        self.given_up_max = GIVEN_UP_PER_STREAM * u64::from(streams_max);
+    }
+
+    /// When all handshakes must be over.
+    pub(super) fn opens_by(&self) -> Option<Instant> {
+        let Timeouts { idle, read, .. } = self.timeouts;
+        self.accepted_at.checked_add([idle, read].into_iter().flatten().min()?)
     }
 
     /// When to look.
@@ -114,19 +158,24 @@ impl Watch {
             return Verdict::Ends("it was none when the drain began");
         }
         let given_up = seen.given_up - std::mem::replace(&mut self.given_up, seen.given_up);
-        if given_up > GIVEN_UP_MAX {
+        if given_up > self.given_up_max {
             return Verdict::Ends("its peer gives up more calls than it waits for");
         }
         let Timeouts { idle, read, write } = self.timeouts;
-        let shaking_hands = (!seen.is_open).then_some(self.accepted_at);
+        let shaking_hands = self.opens_by().filter(|_| !seen.is_open);
         let half_a_frame = self.half_a_frame.since(seen.half_a_frame, now);
         let stalled_write = self.stalled_write.since(seen.stalled_write, now);
         let answers = self.answers.since(seen.has_answers().then_some(seen.taken), now);
         let nothing_asked = self.idle.since(seen.idle_after(), now);
         let leaving = if self.is_leaving { Some(LEAVE_TIMEOUT) } else { None };
-        let shorter = [idle, read].into_iter().flatten().min();
+        let (old, grown) = match self.cut_at {
+            None => (self.retires.map(|(at, _)| at).filter(|_| !self.is_leaving), Verdict::Retires),
+            Some(at) => (Some(at), Verdict::Ends("it was told to go for its age, and stays")),
+        };
+        let at_once = Some(Duration::ZERO);
         let due = [
-            (shaking_hands, shorter, Verdict::TimedOut(Timeout::Read)),
+            (shaking_hands, at_once, Verdict::TimedOut(Timeout::Read)),
+            (old, at_once, grown),
             (half_a_frame, read, Verdict::TimedOut(Timeout::Read)),
             (stalled_write, write, Verdict::TimedOut(Timeout::Write)),
             (answers, write, Verdict::TimedOut(Timeout::Write)),
@@ -138,6 +187,9 @@ impl Watch {
         });
         let next = due.min_by_key(|(at, _)| *at);
         if let Some((_, verdict)) = next.filter(|(at, _)| *at <= now) {
+            if verdict == Verdict::Retires {
+                self.cut_at = self.retires.map(|(_, grace)| now + grace);
+            }
             return verdict;
         }
         let is_quiet = half_a_frame.or(stalled_write).or(answers).is_none();
@@ -176,7 +228,7 @@ mod tests {
         fn new(is_open: bool) -> Self {
             let config = Config { timeouts: TIMEOUTS, ..Config::default() };
             let context = Context::new(Service::new(), &config, &Shutdown::new(), &Stats::new());
-            let ledger = Arc::new(Ledger::new(context, CancellationToken::new(), 4096));
+            let ledger = Arc::new(Ledger::new(context, CancellationToken::new(), 4096, 100));
             if is_open {
                 ledger.is_open();
             }
@@ -269,9 +321,43 @@ mod tests {
     #[test]
     fn calls_are_not_given_up_by_the_thousand() {
         let mut watched = Watched::new(true);
-        for _ in 0..=GIVEN_UP_MAX {
+        watched.watch.minds(None, 100);
+        for _ in 0..=100 * GIVEN_UP_PER_STREAM {
             watched.ledger.give_up();
         }
         assert!(matches!(watched.ends(), (Verdict::Ends(_), 1)));
+    }
+
+    /// Up to a tenth later than it might, and never at once; what it carries out goes on.
+    #[test]
+    fn who_is_old_is_told_to_go_and_then_cut() {
+        let age = Age { most: Duration::from_secs(1000), grace: Duration::from_secs(50) };
+        let mut retired = Vec::new();
+        for _ in 0..20 {
+            let mut watched = Watched::new(true);
+            watched.watch.minds(Some(age), 100);
+            let _begun = Begun::new(watched.ledger.clone());
+            let (verdict, at_s) = watched.ends();
+            assert_eq!(verdict, Verdict::Retires);
+            assert!((1000..=1101).contains(&at_s), "{at_s}");
+            let (verdict, cut_s) = watched.ends();
+            assert!(matches!(verdict, Verdict::Ends(_)));
+            assert!((at_s + 50..=at_s + 51).contains(&cut_s), "{at_s}, {cut_s}");
+            retired.push(at_s);
+        }
+        retired.dedup();
+        assert!(retired.len() > 1, "all at once: {retired:?}");
+    }
+
+    #[test]
+    fn a_drain_does_not_wait_for_the_old() {
+        let age = Age { most: Duration::from_secs(10), grace: Duration::from_secs(1000) };
+        let mut watched = Watched::new(true);
+        watched.watch.minds(Some(age), 100);
+        let (verdict, at_s) = watched.ends();
+        assert_eq!((verdict, watched.watch.is_leaving()), (Verdict::Retires, false));
+        watched.watch.leaves();
+        let (verdict, ended_s) = watched.ends();
+        assert!(matches!(verdict, Verdict::Ends(_)) && ended_s <= at_s + 2, "{verdict:?}");
     }
 }

@@ -3,22 +3,23 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::Config;
 use common::config::Handoff;
 use common::service::overloaded;
 use common::stats::Tally;
-use crossbeam_channel::Sender;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use slotmap::KeyData;
 
 use super::session::{Client, Session};
 use super::{ClientKey, Pool};
+use crate::sync::MutexGuard;
+use crate::sync::channel::Sender;
+use crate::sync::epoll::{self, EventData, EventFlags};
 use crate::{listener, sweep_interval};
 
 /// Events taken from the kernel at once: the rest stay queued there.

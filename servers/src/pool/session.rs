@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use common::stats::{Open, Tally};
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::ClientKey;
 use crate::READ_CHUNK_BYTES;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A connection, as the table and the queue hold it.
 pub(super) struct Client {

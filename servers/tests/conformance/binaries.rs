@@ -175,7 +175,7 @@ fn what_cannot_be_is_refused_in_one_line() {
 
 /// The one line that the binary leaves with.
 #[track_caller]
-fn fails(model: Model, arguments: &[&str]) -> String {
+pub(crate) fn fails(model: Model, arguments: &[&str]) -> String {
     let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
     let Output { status, stdout, stderr } = output(model, &arguments);
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use common::{Code, Request, Work, job};
+use common::{Code, Request, Work, job, users};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use prost::Message;
 
 use crate::client::{Client, compute, echo, framed, request, wait};
 use crate::server::eventually;
@@ -62,6 +63,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         1 => (0_u64..2000).prop_map(Work::WaitUs),
         1 => (0_u64..2000).prop_map(Work::BlockUs),
         1 => (1_u32..5).prop_map(Work::ComputeRounds),
+        1 => (1_u32..=users::USERS).prop_map(|id| Work::GetUser(id.to_string())),
     ];
     (any::<u64>(), work).prop_map(|(id, work)| request(id, work))
 }
@@ -89,6 +91,7 @@ impl Answers {
             let expected = match request.work.as_ref().unwrap() {
                 Work::Echo(payload) => payload.clone(),
                 Work::ComputeRounds(rounds) => job::digest(request.id, *rounds).to_vec(),
+                Work::GetUser(id) => users::user(id.parse().unwrap()).unwrap().encode_to_vec(),
                 Work::WaitUs(_) | Work::BlockUs(_) => Vec::new(),
             };
             assert_eq!(payload, expected);

@@ -2,6 +2,7 @@
 //! something else may not break.
 
 use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,11 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs `test` against a server, on a runtime of its own.
 pub(crate) fn with_server(adjust: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&mut Server)) {
-    let mut server = GRPC.start_for(64, adjust);
+    with(GRPC.start_for(64, adjust), test);
+}
+
+/// The same, where the server is a special one.
+pub(crate) fn with(mut server: Server, test: impl AsyncFnOnce(&mut Server)) {
     // A worker of its own drives the connections, so that a test may block.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
@@ -33,8 +38,12 @@ pub(crate) fn with_server(adjust: impl FnOnce(&mut Config), test: impl AsyncFnOn
 }
 
 pub(crate) async fn connect(server: &Server) -> QuintetClient<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
-    QuintetClient::new(endpoint.timeout(PATIENCE).connect().await.unwrap())
+    QuintetClient::new(channel(server.address).await)
+}
+
+pub(crate) async fn channel(address: SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    endpoint.timeout(PATIENCE).connect().await.unwrap()
 }
 
 async fn call(client: &mut QuintetClient<Channel>, request: Request) -> Response {

@@ -32,6 +32,7 @@ pub(crate) const END_HEADERS: u8 = 0x4;
 
 pub(crate) const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
 pub(crate) const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
+pub(crate) const SETTINGS_MAX_FRAME_SIZE: u16 = 5;
 pub(crate) const SETTINGS_MAX_HEADER_LIST_SIZE: u16 = 6;
 
 pub(crate) const CALL: &str = "/quintet.v1.Quintet/Call";
@@ -112,14 +113,7 @@ impl Peer {
     }
 
     pub(crate) fn next(&mut self) -> io::Result<Frame> {
-        let mut head = [0; 9];
-        self.input.read_exact(&mut head)?;
-        let [length @ .., kind, flags, _, _, _, _] = head;
-        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
-        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
-        let mut payload = vec![0; length];
-        self.input.read_exact(&mut payload)?;
-        let frame = Frame { kind, flags, stream, payload };
+        let frame = read_frame(&mut self.input)?;
         self.minds(&frame);
         if self.is_there && frame.kind == PING && frame.flags & ACK == 0 {
             let _ = self.try_send(&self::frame(PING, ACK, 0, &frame.payload));
@@ -277,6 +271,18 @@ impl Peer {
     pub(crate) fn reset(self) {
         SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).unwrap();
     }
+}
+
+/// The next frame, from whatever carries it.
+pub(crate) fn read_frame(input: &mut impl Read) -> io::Result<Frame> {
+    let mut head = [0; 9];
+    input.read_exact(&mut head)?;
+    let [length @ .., kind, flags, _, _, _, _] = head;
+    let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+    let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
+    let mut payload = vec![0; length];
+    input.read_exact(&mut payload)?;
+    Ok(Frame { kind, flags, stream, payload })
 }
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {

@@ -135,6 +135,10 @@ pub(crate) fn compute(id: u64, rounds: u32) -> Request {
     request(id, Work::ComputeRounds(rounds))
 }
 
+pub(crate) fn get_user(id: u64, user: &str) -> Request {
+    request(id, Work::GetUser(user.to_owned()))
+}
+
 pub(crate) fn request(id: u64, work: Work) -> Request {
     Request { id, timeout_ms: 0, work: Some(work) }
 }

@@ -1,7 +1,7 @@
 """The contract, asked from outside Rust: google.protobuf over a plain socket, and grpcio.
 
 Usage: contract_client.py MESSAGES_DIR framed|grpc HOST:PORT
-MESSAGES_DIR holds what grpc_tools.protoc made of quintet/v1/quintet.proto. Each check is a
+MESSAGES_DIR holds what grpc_tools.protoc made of quintet/v1/*.proto. Each check is a
 function below; the first that fails ends the run with a traceback.
 """
 
@@ -12,11 +12,11 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from quintet.v1 import quintet_pb2  # noqa: E402
+from quintet.v1 import quintet_pb2, users_pb2  # noqa: E402
 
 TIMEOUT_S = 20
 FRAME_BYTES_MAX = 4 * 1024 * 1024
-INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 3, 8
+INVALID_ARGUMENT, NOT_FOUND, RESOURCE_EXHAUSTED = 3, 5, 8
 
 
 def request(id, **work):
@@ -30,6 +30,10 @@ def digest(id, rounds):
     return data
 
 
+def user(id):
+    return users_pb2.UserResponse(name=f"User {id}", age=18 + id % 80)
+
+
 EVERY_KIND = [
     (request(0, echo=b""), b""),
     (request(1, echo=b"\x00\xff" * 500), b"\x00\xff" * 500),
@@ -40,6 +44,7 @@ EVERY_KIND = [
     (request(6, block_us=0), b""),
     (request(7, compute_rounds=1), digest(7, 1)),
     (request(8, compute_rounds=300), digest(8, 300)),
+    (request(9, get_user="4711"), user(4711).SerializeToString()),
 ]
 
 # What is asked too much, and what the message must name: field, value, limit.
@@ -49,6 +54,7 @@ TOO_MUCH = [
     (request(3, compute_rounds=1_000_001), ["compute_rounds", "1000001", "1000000"]),
     (request(4, compute_rounds=0), ["compute_rounds", "0", "1"]),
     (request(5), ["work"]),
+    (request(6, get_user="007"), ["user id", "leading zeros"]),
 ]
 
 
@@ -109,6 +115,13 @@ def framed_too_much(address):
             assert all(part in response.message for part in named), response
         client.send(request(9, echo=b"the connection goes on"))
         is_ok(client.receive(), 9, b"the connection goes on")
+
+
+def framed_no_such_user(address):
+    with Framed(address) as client:
+        client.send(request(1, get_user="10001"))
+        response = client.receive()
+        assert (response.id, response.code) == (1, NOT_FOUND), response
 
 
 def framed_pipelining_and_half_close(address):
@@ -176,6 +189,23 @@ def grpc_call_every_kind(address):
             is_ok(stub.Call(asked, timeout=TIMEOUT_S), asked.id, payload)
 
     with_stub(address, check)
+
+
+def grpc_users(address):
+    import grpc
+    from quintet.v1 import users_pb2_grpc
+
+    with grpc.insecure_channel(address) as channel:
+        users = users_pb2_grpc.UsersStub(channel)
+        found = users.GetUser(users_pb2.UserRequest(user_id="42"), timeout=TIMEOUT_S)
+        assert found == user(42), found
+        for wrong, code in [("0", grpc.StatusCode.NOT_FOUND), ("x", grpc.StatusCode.INVALID_ARGUMENT)]:
+            try:
+                users.GetUser(users_pb2.UserRequest(user_id=wrong), timeout=TIMEOUT_S)
+            except grpc.RpcError as error:
+                assert error.code() == code, error
+            else:
+                raise AssertionError(f"user {wrong!r} was found")
 
 
 def grpc_call_too_much(address):

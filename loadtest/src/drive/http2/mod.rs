@@ -223,7 +223,7 @@ impl Http2 {
         let Some(stream) = self.streams.get_mut(id) else { return true };
         let template = templates.of(stream.awaited.kind());
         let request = template.id(stream.awaited.index);
-        let bytes = template.request_bytes();
+        let bytes = template.request_bytes(request);
         while stream.sent_bytes < bytes {
             if out.len() >= QUEUED_BYTES_MAX {
                 self.may_resume = true;

@@ -196,7 +196,7 @@ impl Http2 {
     ) {
         let Some(stream) = self.streams.remove(id) else { return };
         let (awaited, template) = (stream.awaited, terms.templates.of(stream.awaited.kind()));
-        if stream.sent_bytes < template.request_bytes() {
+        if stream.sent_bytes < template.request_bytes(template.id(awaited.index)) {
             frame::cancel(id, out); // nobody wants the rest
         }
         self.stage = Stage::Answered;

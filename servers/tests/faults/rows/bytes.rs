@@ -132,7 +132,7 @@ fn reply(wire: Wire, request: &common::Request) -> Vec<u8> {
     let payload = match request.work.clone().expect("there is work") {
         common::Work::Echo(payload) => payload,
         common::Work::ComputeRounds(rounds) => common::job::digest(request.id, rounds).to_vec(),
-        common::Work::WaitUs(_) | common::Work::BlockUs(_) => Vec::new(),
+        common::Work::WaitUs(_) | common::Work::BlockUs(_) | common::Work::GetUser(_) => Vec::new(),
     };
     wire.message(&Response::ok(request.id, payload))
 }
