@@ -6,6 +6,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::Service;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, get_current_timestamp};
@@ -21,13 +24,14 @@ use servers::grpc::generated::helloworld::HelloRequest;
 use servers::grpc::generated::helloworld::greeter_client::GreeterClient;
 use servers::grpc::generated::quintet_client::QuintetClient;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use crate::client::{echo, wait};
+use crate::client::{compute, echo, wait};
 use crate::models::GRPC;
 use crate::process::{ServerProcess, command};
 use crate::server::{PATIENCE, eventually};
@@ -318,6 +322,37 @@ fn a_panic_within_a_stream_is_its_own() {
     });
 }
 
+/// Behind jobs that keep all cores: when their turn comes, their clients have left.
+#[test]
+fn a_job_whose_client_has_left_is_not_begun() {
+    const LEFT: u64 = 13;
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    let counts = Service::with_fault(|id| {
+        BEGUN.fetch_add(usize::from(id == LEFT), Ordering::Relaxed);
+    });
+    let server = GRPC.start_with(counts, 2, |_| ());
+    let cores = thread::available_parallelism().unwrap().get();
+    run(async {
+        let client = QuintetClient::new(connect(server.address).await);
+        let mut keep = JoinSet::new();
+        for _ in 0..4 * cores {
+            let mut client = client.clone();
+            keep.spawn(async move { client.call(compute(1, 100_000)).await });
+        }
+        server.has_in_progress(4 * cores as u64);
+        for _ in 0..10 {
+            let patience = [("grpc-timeout", "1m")];
+            let late = client.clone().call(with(compute(LEFT, 1), &patience)).await.unwrap_err();
+            assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&late.code()), "{late}");
+        }
+        while let Some(kept) = keep.join_next().await {
+            kept.unwrap().unwrap();
+        }
+    });
+    server.has_in_progress(0);
+    assert_eq!(BEGUN.load(Ordering::Relaxed), 0);
+}
+
 /// A collector that passes on what it is sent.
 struct Collector(mpsc::UnboundedSender<Span>);
 
@@ -365,6 +400,19 @@ fn spans_are_their_parents_and_reach_the_collector() {
             assert!(names.iter().any(|span| span == name), "{names:?}");
         }
     });
+}
+
+/// It is there, and never says a word: the last spans have little time after the drain's.
+#[test]
+fn a_collector_that_is_silent_does_not_hold_up_a_drain() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("--otlp-endpoint=http://{}", silent.local_addr().unwrap());
+    let mut server = start(&[&endpoint, "--drain-timeout=500ms"]);
+    run(async { assert_eq!(codes(&connect(server.address).await, &[]).await, [Code::Ok; 3]) });
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    assert!(server.ended().success());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::config::{Offload, Overload};
 use common::message::{Chunk, Digest, UserRequest, UserResponse, Work};
 use common::{Code, Response};
+use futures_util::stream;
 use servers::grpc::generated::uploads_client::UploadsClient;
 use servers::grpc::generated::users_client::UsersClient;
 use sha2::{Digest as _, Sha256};
@@ -128,6 +129,28 @@ fn large_pieces_do_not_wait_for_each_others_room() {
             let answer = peer.next_of(http2::DATA).payload;
             let digest: Digest = prost::Message::decode(&answer[5..]).unwrap();
             assert_eq!((digest.bytes, digest.chunks), (9 << 20, 3));
+        },
+    );
+}
+
+/// Longer in all than the idle timeout and the second that who is idle has to leave, with no pause
+/// that long.
+#[test]
+fn an_upload_that_goes_on_is_not_idle() {
+    const IDLE: Duration = Duration::from_millis(400);
+    const PAUSE: Duration = Duration::from_millis(50);
+    const PIECES: u64 = 40;
+    with_server(
+        |config| config.timeouts.idle = Some(IDLE),
+        async |server| {
+            let mut client = UploadsClient::new(channel(server.address).await);
+            let piece = |number| async move {
+                tokio::time::sleep(PAUSE).await;
+                (number < PIECES).then(|| (Chunk { data: vec![7; 10] }, number + 1))
+            };
+            let digest = client.upload(stream::unfold(0, piece)).await.unwrap().into_inner();
+            assert_eq!((digest.bytes, digest.chunks), (10 * PIECES, PIECES));
+            assert_eq!(server.stats.snapshot().idle_timeouts, 0);
         },
     );
 }

@@ -46,11 +46,12 @@ impl Ground {
     }
 
     /// The same, where freed memory goes back to the kernel at once: what the process has is then
-    /// what it holds. (glibc keeps large blocks, once some have been freed.)
+    /// what it holds. (glibc keeps large blocks, once some have been freed; mimalloc, which `grpc` has,
+    /// keeps them for a while.)
     #[track_caller]
     pub(crate) fn serve_giving_back(&self, flags: &[&str]) -> ServerProcess {
         let mut command = command(self.model, &arguments(flags));
-        command.env("MALLOC_MMAP_THRESHOLD_", "131072");
+        command.env("MALLOC_MMAP_THRESHOLD_", "131072").env("MIMALLOC_PURGE_DELAY", "0");
         ServerProcess::start_command(command)
     }
 

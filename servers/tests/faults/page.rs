@@ -61,8 +61,8 @@ number. Every server had two workers (`--workers=2`), and timeouts short enough 
 Beside the greedy peer it had one, which the two must share. That bystander is compared with one
 beside the same greed on *another* process of the same server, in turns, so that the machine is equally
 busy; the servers' queues are what differs. What a peer that never reads holds was measured with
-`MALLOC_MMAP_THRESHOLD_=131072`, or else glibc keeps some of the large blocks that were freed: up to
-12 MiB in a thread's arena.
+`MALLOC_MMAP_THRESHOLD_=131072` (and, of `grpc`, `MIMALLOC_PURGE_DELAY=0`), or else the allocator keeps
+some of the large blocks that were freed: up to 12 MiB.
 
 ";
 

@@ -47,8 +47,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // A service only makes a future here; what may go wrong goes wrong in its polls.
-        Answering(Some(self.inner.call(request)))
+        Answering(catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok())
     }
 }
 

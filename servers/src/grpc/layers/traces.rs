@@ -140,6 +140,7 @@ mod tests {
         let mut request = Request::builder().uri("/quintet.v1.Quintet/Call");
         if let Some(given) = given {
             request = request.header(TRACEPARENT, given);
+            request = request.header("tracestate", "vendor=kilobytes");
         }
         let mut request = request.body(()).unwrap();
         let mut call = Traces::new(None).unwrap().begins(&mut request);
@@ -147,7 +148,9 @@ mod tests {
         call.answers(&mut head);
         let told = TraceContextPropagator::new().extract(&Headers(&head));
         let told = trace::TraceContextExt::span(&told).span_context().clone();
-        assert_eq!(request.extensions().get::<SpanContext>().unwrap().span_id(), told.span_id());
+        let span = request.extensions().get::<SpanContext>().unwrap();
+        assert_eq!(span.span_id(), told.span_id());
+        assert_eq!(span.trace_state().header(), "", "no span holds more than it must");
         told
     }
 
