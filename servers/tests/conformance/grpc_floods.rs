@@ -10,7 +10,7 @@ use crate::client::{echo, wait};
 use crate::http2::{self, ACK, CALL, CONTINUATION, CONVERSE, DATA, END_HEADERS, HEADERS, Peer};
 use crate::http2::{PING, PRIORITY, frame, streams, window_update};
 use crate::models::GRPC;
-use crate::process::ServerProcess;
+use crate::process::{ServerProcess, command};
 use crate::server::eventually;
 
 /// What a flood may cost.
@@ -30,7 +30,10 @@ struct Flooded {
 impl Flooded {
     fn start(arguments: &[&str]) -> Self {
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let server = ServerProcess::start(GRPC.model, &arguments);
+        let mut command = command(GRPC.model, &arguments);
+        // What was freed goes back to the kernel at once: what the process has is what it holds.
+        command.env("MIMALLOC_PURGE_DELAY", "0");
+        let server = ServerProcess::start_command(command);
         // The first call brings in what the process needs anyway.
         served(&server);
         let before_kib = anonymous_kib(server.id());
@@ -288,7 +291,8 @@ fn answers_that_nobody_takes() {
     const PROCESS_KIB: u64 = 1024;
     let large = http2::message(&echo(1, &vec![7; 4 * 1024 * 1024 - 100]));
     for (name, path, streams_max, frame_limits) in [
-        ("one call", CALL, 1, 2),
+        // Its peak: a buffer that has to grow exists twice for a moment.
+        ("one call", CALL, 1, 3),
         ("a hundred calls", CALL, 100, 4),
         ("a hundred streams", CONVERSE, 100, 5),
     ] {

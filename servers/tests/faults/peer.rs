@@ -128,16 +128,22 @@ impl Peer {
         let message = self.wire.message(request);
         let mut used = 0;
         let mut more_window = 0;
-        for chunk in message.chunks(http2::FRAME_BYTES) {
-            let bytes = i64::try_from(chunk.len()).unwrap();
-            while self.credit < bytes || self.stream_credit + more_window - used < bytes {
+        let mut rest = message.as_slice();
+        while !rest.is_empty() {
+            // What there is room for, however little: a server need not give more before it is used.
+            let window = self.credit.min(self.stream_credit + more_window - used);
+            let Ok(window @ 1..) = usize::try_from(window) else {
                 if let Some((stream, more)) = self.take_frame()? {
                     more_window += if stream == of { more } else { 0 };
                 }
-            }
+                continue;
+            };
+            let (chunk, later) = rest.split_at(window.min(http2::FRAME_BYTES).min(rest.len()));
             self.try_send_bytes(&http2::data(of, chunk))?;
+            let bytes = i64::try_from(chunk.len()).unwrap();
             self.credit -= bytes;
             used += bytes;
+            rest = later;
         }
         Ok(())
     }
