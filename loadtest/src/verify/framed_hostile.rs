@@ -19,8 +19,9 @@ const UNREAD_BYTES: usize = 64 * 1024;
 /// connection grow to some tens of mebibytes; a server that takes all of this stores it itself.
 const NEVER_READ_BYTES_MAX: usize = 64 << 20;
 /// A socket that takes nothing for so long is full.
-const FULL_AFTER: Duration = Duration::from_millis(500);
-/// What the client's own buffers hold.
+const FULL_AFTER: Duration = Duration::from_secs(1);
+/// What the client's own buffers hold. A socket takes more once a third of its buffer is free: with
+/// a large one, a server that is merely slow would look like one that holds its client back.
 const SMALL_BUFFER_BYTES: usize = 16 * 1024;
 /// Connections that begin a frame and do not end it.
 const SILENT: usize = 20;
@@ -86,6 +87,7 @@ pub(super) fn never_reads(scene: &Scene<'_>) -> Result<(), Fault> {
         let client = scene.connect()?;
         let socket = SockRef::from(client.stream());
         socket.set_recv_buffer_size(SMALL_BUFFER_BYTES)?;
+        socket.set_send_buffer_size(SMALL_BUFFER_BYTES)?;
         socket.set_write_timeout(Some(FULL_AFTER))?;
         let mut sent = 0;
         while sent < NEVER_READ_BYTES_MAX && !scene.patience.is_over() {

@@ -21,7 +21,7 @@ const NEVER_READ_BYTES_MAX: usize = 64 << 20;
 /// Payload of each of its requests.
 const NEVER_READ_PAYLOAD_BYTES: usize = 16 * 1024;
 /// Flow control that gives no room for so long is closed.
-const FULL_AFTER: Duration = Duration::from_millis(500);
+const FULL_AFTER: Duration = Duration::from_secs(1);
 /// Connections that begin HTTP/2 and do not go on.
 const SILENT: usize = 20;
 

@@ -177,7 +177,7 @@ impl Flawed {
                 stream.set_read_timeout(None)?;
             }
             match &later {
-                Some(later) => later.send(bytes).unwrap(),
+                Some(later) => later.send(bytes).map_err(|_| ErrorKind::BrokenPipe)?,
                 None => self.write(stream, &bytes)?,
             }
             if over {
