@@ -1,17 +1,19 @@
-//! grpc: HTTP/2 by hyper and calls by tonic, a tokio task per connection and one per call.
-//! It pays with frames, header compression and flow control for what they buy: many calls in
+//! grpc: HTTP/2 by hyper and calls by tonic, a tokio task per connection and one per call that
+//! waits. It pays with frames, header compression and flow control for what they buy: many calls in
 //! flight on one connection, none behind the other, and clients in every language.
 //!
 //! Who waits: the runtime's workers. Where the state of a call lives: in a future per call; that
 //! of a connection, in hyper and h2. Plans are carried out as in [`tasks`](crate::tasks).
 //!
 //! Below: `accept` lets connections in; `connection` serves one, within limits, beside a `watch`
-//! that ends it; `call` stands between HTTP/2 and tonic, with `upload` for what it receives;
-//! `layers` are what a call passes on its way, `routes` says whom it is for, and `errors` what it is
-//! told where it fails; `socket` and `ledger` tell the watch what there is to see. `wire` and `tls`
-//! are below HTTP/2; `transport` and `compression` are what flags say about it.
+//! that ends it; `at_once` carries out what need not wait; `call` stands between HTTP/2 and tonic,
+//! with `upload` for what it receives; `layers` are what a call passes on its way, `routes` says
+//! whom it is for, and `errors` what it is told where it fails; `socket` and `ledger` tell the
+//! watch what there is to see. `wire` and `tls` are below HTTP/2; `transport` and `compression` are
+//! what flags say about it.
 
 mod accept;
+mod at_once;
 mod call;
 mod compression;
 mod connection;

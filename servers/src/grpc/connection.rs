@@ -5,11 +5,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::Config;
 use common::connection::Timeout;
-use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -17,6 +16,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::Setup;
+use super::at_once::{AtOnce, Begun};
 use super::call::Calls;
 use super::layers::{Chain, Layers, Peer};
 use super::ledger::Ledger;
@@ -43,20 +43,9 @@ pub(super) struct Server {
     context: Context,
     chain: Chain,
     asks_for_peer: bool,
-    http2: http2::Builder<Spawn>,
     draining: CancellationToken,
     message_bytes_max: usize,
     transport: Settled,
-}
-
-/// Runs a call as a task of the runtime.
-#[derive(Clone, Copy, Debug)]
-struct Spawn;
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
-    fn execute(&self, call: F) {
-        tokio::spawn(call);
-    }
 }
 
 impl Server {
@@ -67,29 +56,12 @@ impl Server {
         layers: &Layers,
         draining: CancellationToken,
     ) -> Self {
-        let (flags, windows) = (&setup.transport.flags, setup.transport.windows);
-        let streams_max = flags.max_concurrent_streams;
-        let mut http2 = http2::Builder::new(Spawn);
-        http2
-            .max_concurrent_streams(streams_max)
-            .initial_stream_window_size(windows.stream_bytes)
-            .initial_connection_window_size(windows.connection_bytes)
-            .max_frame_size(flags.max_http2_frame)
-            .max_header_list_size(flags.max_header_list)
-            .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
-            .max_local_error_reset_streams(ERROR_RESETS_PER_STREAM * streams_max as usize);
-        if let Some((interval, timeout)) = flags.keepalive(config.timeouts.read) {
-            // A peer that is silent for so long is asked (PING) whether it is there: one that
-            // vanished leaves no open call behind.
-            http2.timer(TokioTimer::new());
-            http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
-        }
         let context = player.context.clone();
         let message_bytes_max = config.frame_bytes_max;
         let chain = layers.around(Routes::new(player, &setup, &draining, message_bytes_max));
         let asks_for_peer = layers.ask_for_peer();
         let transport = setup.transport;
-        Self { context, chain, asks_for_peer, http2, draining, message_bytes_max, transport }
+        Self { context, chain, asks_for_peer, draining, message_bytes_max, transport }
     }
 
     /// Serves one connection to its end.
@@ -113,7 +85,9 @@ impl Server {
         let compresses = flags.compression.encodings().next().is_some();
         let socket = Socket::new(layer, ledger.clone());
         let calls = Calls { ledger: ledger.clone(), chain: self.chain, peer, compresses };
-        let mut connection = pin!(self.http2.serve_connection(TokioIo::new(socket), calls));
+        let mut at_once = AtOnce::default();
+        let http2 = http2(&self.transport, ledger.context.timeouts.read, at_once.begun());
+        let mut connection = pin!(http2.serve_connection(TokioIo::new(socket), calls));
         let mut draining = pin!(draining.cancelled());
         let mut timer = pin!(time::sleep_until(watch.look_at().into()));
         // A peer that is told to go for its silence, and does not take that either, counts once.
@@ -131,7 +105,7 @@ impl Server {
                     watch.leaves();
                     connection.as_mut().graceful_shutdown();
                 }
-                if let Poll::Ready(ended) = connection.as_mut().poll(task) {
+                if let Poll::Ready(ended) = at_once.poll(connection.as_mut(), task) {
                     let error = ended.err();
                     if error.as_ref().is_some_and(hyper::Error::is_timeout) {
                         // It did not say that it is there.
@@ -179,4 +153,29 @@ impl Server {
         }
         None
     }
+}
+
+/// HTTP/2 as it is set, for one connection.
+fn http2(
+    Settled { flags, windows, .. }: &Settled,
+    read_timeout: Option<Duration>,
+    begun: Begun,
+) -> http2::Builder<Begun> {
+    let streams_max = flags.max_concurrent_streams;
+    let mut http2 = http2::Builder::new(begun);
+    http2
+        .max_concurrent_streams(streams_max)
+        .initial_stream_window_size(windows.stream_bytes)
+        .initial_connection_window_size(windows.connection_bytes)
+        .max_frame_size(flags.max_http2_frame)
+        .max_header_list_size(flags.max_header_list)
+        .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
+        .max_local_error_reset_streams(ERROR_RESETS_PER_STREAM * streams_max as usize);
+    if let Some((interval, timeout)) = flags.keepalive(read_timeout) {
+        // A peer that is silent for so long is asked (PING) whether it is there: one that vanished
+        // leaves no open call behind.
+        http2.timer(TokioTimer::new());
+        http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
+    }
+    http2
 }

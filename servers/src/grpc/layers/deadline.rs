@@ -7,7 +7,7 @@ use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{self, Sleep};
 use tonic::Status;
@@ -16,6 +16,8 @@ use tower_layer::Layer;
 
 use super::Answer;
 use super::panics::trailers;
+
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The layer.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ where
 
 /// How long the client waits, where it says so: a number of at most eight digits and a unit.
 fn patience(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("grpc-timeout")?.to_str().ok()?;
+    let value = headers.get(&GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
     let amount = digits.parse().ok().filter(|_| is_number && digits.len() <= 8)?;

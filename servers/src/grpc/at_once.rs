@@ -1,0 +1,229 @@
+//! Calls that are carried out in the task of their connection, as far as they go without waiting:
+//! their answers go out together, in one write. It pays with a look at what has begun after each
+//! poll; a task of its own, with its wake-ups, is for calls that have to wait.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as Task, Poll, Wake, Waker};
+
+use hyper::rt::Executor;
+
+type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The calls of a connection that nobody has polled yet, as many as it may have streams at the
+/// most. Clones are handles on the same.
+#[derive(Clone, Default)]
+pub(super) struct Begun(Arc<Mutex<VecDeque<Call>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
+    fn execute(&self, call: F) {
+        self.calls().push_back(Box::pin(call));
+    }
+}
+
+impl Begun {
+    fn calls(&self) -> MutexGuard<'_, VecDeque<Call>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call may begin another: none is carried out while the lock is held.
+    fn next(&self) -> Option<Call> {
+        self.calls().pop_front()
+    }
+}
+
+/// A connection's way to poll itself and what it has begun.
+#[derive(Default)]
+pub(super) struct AtOnce {
+    begun: Begun,
+    /// What the connection wakes its task by, once it is polled.
+    nudge: Option<(Arc<Nudge>, Waker)>,
+}
+
+/// Wakes a connection's task, but for what happens while that carries out calls: it then polls the
+/// connection anyhow.
+struct Nudge {
+    task: Waker,
+    is_awake: AtomicBool,
+}
+
+impl Nudge {
+    fn to(task: &Waker) -> (Arc<Self>, Waker) {
+        let nudge = Arc::new(Self { task: task.clone(), is_awake: AtomicBool::new(false) });
+        (nudge.clone(), nudge.into())
+    }
+}
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    /// Who wakes has made known before what for, by a lock that the next poll takes too: where it
+    /// finds the task awake, that poll is still to come, and sees it.
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_awake.load(Relaxed) {
+            self.task.wake_by_ref();
+        }
+    }
+}
+
+impl AtOnce {
+    /// Where the connection says what has begun.
+    pub(super) fn begun(&self) -> Begun {
+        self.begun.clone()
+    }
+
+    /// Polls the connection, and carries out what it has begun, until there is no more.
+    pub(super) fn poll<C: Future>(
+        &mut self,
+        mut connection: Pin<&mut C>,
+        task: &mut Task<'_>,
+    ) -> Poll<C::Output> {
+        let Self { begun, nudge } = self;
+        let known = nudge.take().filter(|(nudge, _)| nudge.task.will_wake(task.waker()));
+        let (nudge, waker) = nudge.insert(known.unwrap_or_else(|| Nudge::to(task.waker())));
+        loop {
+            let polled = connection.as_mut().poll(&mut Task::from_waker(waker));
+            if polled.is_ready() {
+                return polled;
+            }
+            let Some(first) = begun.next() else { return Poll::Pending };
+            nudge.is_awake.store(true, Relaxed);
+            carry_out(first);
+            while let Some(call) = begun.next() {
+                carry_out(call);
+            }
+            nudge.is_awake.store(false, Relaxed);
+        }
+    }
+}
+
+/// As far as it goes without waiting; the rest is a task of the runtime.
+fn carry_out(mut call: Call) {
+    // Nobody needs to be woken: a task that begins is polled first of all.
+    let mut nobody = Task::from_waker(Waker::noop());
+    // A panic is the call's own affair here too, also where no layer catches it.
+    let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut nobody)));
+    if matches!(polled, Ok(Poll::Pending)) {
+        tokio::spawn(call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A task, and how often it was woken.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Begins a call for each of `calls` when it is polled first, and says when it is polled.
+    fn connection<F>(begun: Begun, calls: Vec<F>, polls: &AtomicUsize) -> impl Future<Output = ()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut calls = Some(calls);
+        poll_fn(move |_| {
+            polls.fetch_add(1, Relaxed);
+            calls.take().into_iter().flatten().for_each(|call| begun.execute(call));
+            Poll::Pending
+        })
+    }
+
+    #[test]
+    fn calls_are_carried_out_in_order_and_then_the_connection_goes_on() {
+        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let call = |id| {
+            let order = order.clone();
+            async move { order.lock().unwrap().push(id) }
+        };
+        let mut connection = pin!(connection(at_once.begun(), vec![call(1), call(2)], &polls));
+        let mut task = Task::from_waker(Waker::noop());
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_pending());
+        assert_eq!(*order.lock().unwrap(), [1, 2]);
+        assert_eq!(polls.load(Relaxed), 2, "once for both");
+    }
+
+    /// Answers wake the connection: it is polled for them anyhow.
+    #[test]
+    fn the_task_is_not_woken_for_its_own_calls_but_for_all_others() {
+        let (mut at_once, counted) = (AtOnce::default(), Arc::new(Counted::default()));
+        let waker = Waker::from(counted.clone());
+        let given = Arc::new(Mutex::new(None::<Waker>));
+        let begun = at_once.begun();
+        let mut has_begun = false;
+        let mut connection = pin!(poll_fn(|task| {
+            *given.lock().unwrap() = Some(task.waker().clone());
+            if !std::mem::replace(&mut has_begun, true) {
+                let given = given.clone();
+                begun.execute(async move { given.lock().unwrap().as_ref().unwrap().wake_by_ref() });
+            }
+            Poll::<()>::Pending
+        }));
+        let mut task = Task::from_waker(&waker);
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_pending());
+        assert_eq!(counted.0.load(Relaxed), 0);
+        given.lock().unwrap().as_ref().unwrap().wake_by_ref();
+        assert_eq!(counted.0.load(Relaxed), 1);
+        // Polled by another task, that one is woken.
+        let other = Arc::new(Counted::default());
+        let waker = Waker::from(other.clone());
+        let mut task = Task::from_waker(&waker);
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_pending());
+        given.lock().unwrap().as_ref().unwrap().wake_by_ref();
+        assert_eq!((counted.0.load(Relaxed), other.0.load(Relaxed)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_on_and_a_panic_is_its_calls_own() {
+        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let (go, gone) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel::<()>();
+        let waits: Call = Box::pin(async move {
+            let _ = gone.await;
+            let _ = tell.send(());
+        });
+        let (again, carried_out) = oneshot::channel::<()>();
+        let ends: Call = Box::pin(async move { again.send(()).unwrap() });
+        let panics: Call = Box::pin(async { panic!("as a call may") });
+        let mut connection = pin!(connection(at_once.begun(), vec![panics, waits, ends], &polls));
+        poll_fn(|task| Poll::Ready(at_once.poll(connection.as_mut(), task).is_pending())).await;
+        carried_out.await.unwrap();
+        go.send(()).unwrap();
+        told.await.unwrap();
+    }
+
+    /// As HTTP/2 does for an upgrade.
+    #[test]
+    fn a_call_may_begin_another() {
+        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let (begun, done) = (at_once.begun(), Arc::new(AtomicUsize::new(0)));
+        let inner = done.clone();
+        let call = async move {
+            begun.execute(async move {
+                inner.fetch_add(1, Relaxed);
+            });
+        };
+        let mut connection = pin!(connection(at_once.begun(), vec![call], &polls));
+        let mut task = Task::from_waker(Waker::noop());
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_pending());
+        assert_eq!(done.load(Relaxed), 1);
+    }
+}
