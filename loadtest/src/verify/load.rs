@@ -34,7 +34,7 @@ const STREAMED_WORK: &str = "echo:1000";
 /// Requests of the mixed run, over all kinds of work.
 const MIXED_REQUESTS: u64 = 400;
 /// All kinds; small amounts.
-const MIXED_WORK: &str = "echo:0,echo:1000,wait:1ms,compute:100,block:1ms";
+const MIXED_WORK: &str = "echo:0,echo:1000,wait:1ms,compute:100,block:1ms,user:10000";
 /// How often a run looks whether it should end early.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -179,6 +179,6 @@ mod tests {
         for work in works {
             assert!(mix(work).kinds().count() > 0);
         }
-        assert_eq!(mix(MIXED_WORK).kinds().count(), 5);
+        assert_eq!(mix(MIXED_WORK).kinds().count(), 6);
     }
 }

@@ -184,7 +184,9 @@ fn a_key_that_is_none_is_told_before_anybody_listens() {
     let flag = |path: &Path| format!("--jwt-key={}", path.display());
     refuses(&mut command(MODEL, &[flag(&folder.path().join("none"))]), "cannot be read");
     refuses(&mut command(MODEL, &[flag(&short)]), "hs256 needs 32");
-    refuses(&mut command(MODEL, &["--jwt-audience=us".to_owned()]), "--jwt-key");
+    for alone in ["--jwt-audience=us", "--jwt-algorithm=eddsa"] {
+        refuses(&mut command(MODEL, &[alone.to_owned()]), "--jwt-key");
+    }
     refuses(&mut command(MODEL, &["--otlp-endpoint=https://a".to_owned()]), "http://");
 }
 

@@ -139,7 +139,9 @@ impl Interceptors {
     /// If the key file cannot be used, or flags do not fit together; in one line.
     pub fn check(&self) -> io::Result<()> {
         let (key, limit) = (self.jwt_key.is_some(), self.rate_limit.is_some());
+        let algorithm_is_given = self.jwt_algorithm != Algorithm::default();
         for (is_given, flag, is_there, needed) in [
+            (algorithm_is_given, "--jwt-algorithm", key, "--jwt-key"),
             (self.jwt_audience.is_some(), "--jwt-audience", key, "--jwt-key"),
             (self.jwt_issuer.is_some(), "--jwt-issuer", key, "--jwt-key"),
             (self.jwt_scope.is_some(), "--jwt-scope", key, "--jwt-key"),
