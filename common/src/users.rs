@@ -3,13 +3,14 @@
 //! to show, so nothing here makes the lock cheaper by sharding, and nothing hides it.
 
 use std::num::NonZeroUsize;
-use std::sync::{LazyLock, PoisonError};
+// What is cached never changes: nothing to look for in the order of its counts.
+use std::sync::{Arc, LazyLock, PoisonError};
 
 use lru::LruCache;
 use prost::Message;
 
 use crate::message::UserResponse;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
 
 /// How many users there are: their ids are 1 to this.
 pub const USERS: u32 = 10_000;
