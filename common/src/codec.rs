@@ -71,7 +71,7 @@ fn decode_echo(message: &[u8]) -> Option<Request> {
         match key {
             REQUEST_ID => id = varint(&mut left)?,
             // As prost has it: what is above 32 bits is cut off.
-            REQUEST_TIMEOUT_MS => timeout_ms = varint(&mut left)? as u32,
+            REQUEST_TIMEOUT_MS => timeout_ms = (varint(&mut left)? & 0xffff_ffff) as u32,
             REQUEST_ECHO if echo.is_none() => {
                 let bytes = usize::try_from(varint(&mut left)?).ok()?;
                 let (payload, rest) = left.split_at_checked(bytes)?;
@@ -111,10 +111,10 @@ impl Head {
 
     fn push_varint(&mut self, mut number: u64) {
         while number >= 0x80 {
-            self.push(number as u8 | 0x80);
+            self.push((number & 0x7f) as u8 | 0x80);
             number >>= 7;
         }
-        self.push(number as u8);
+        self.push((number & 0x7f) as u8);
     }
 }
 

@@ -15,12 +15,12 @@ thread_local! {
 }
 
 /// A buffer to fill, empty; with room, where one was spared.
-pub(crate) fn take() -> Vec<u8> {
+pub fn take() -> Vec<u8> {
     SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
 /// Takes back a buffer whose bytes nobody needs any more.
-pub(crate) fn give(mut buffer: Vec<u8>) {
+pub fn give(mut buffer: Vec<u8>) {
     if (1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
         SPARE.with_borrow_mut(|spare| {
             if spare.len() < KEPT {
