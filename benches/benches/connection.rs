@@ -15,7 +15,7 @@ fn turn(service: &Service, connection: &mut Connection, read: &[u8], now: Instan
     while let Ok(Some(request)) = connection.next_request() {
         let deadline = connection.deadline(&request);
         if let Plan::Reply(response) = service.plan(request, deadline) {
-            connection.respond(&response);
+            connection.respond(response);
         }
     }
     let bytes = connection.to_send().len();

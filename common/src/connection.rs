@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::frame::{self, FrameError, PREFIX_BYTES};
 use crate::message::{Code, Request, Response};
+use crate::{codec, spare};
 
 /// The bounds of one connection, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -201,19 +202,20 @@ impl Connection {
     fn decode_first(&self) -> Result<Option<(Request, usize)>, FrameError> {
         match frame::split_first(self.inbound.bytes(), self.limits.frame_bytes_max)? {
             None => Ok(None),
-            Some(message) => Ok(Some((frame::decode(message)?, PREFIX_BYTES + message.len()))),
+            Some(message) => Ok(Some((codec::decode(message)?, PREFIX_BYTES + message.len()))),
         }
     }
 
     /// Queues the reply to the oldest request that has none.
-    pub fn respond(&mut self, response: &Response) {
+    pub fn respond(&mut self, response: Response) {
         debug_assert!(self.unanswered > 0, "a reply without a request");
         self.unanswered = self.unanswered.saturating_sub(1);
         if self.undelivered == 0 {
             self.undelivered_since = self.taken_at;
         }
         self.undelivered += 1;
-        frame::encode(response, self.outbound.tail());
+        codec::encode(&response, self.outbound.tail());
+        spare::give(response.payload);
     }
 
     /// The bytes that the peer should get next.
@@ -343,6 +345,9 @@ impl Buffer {
     /// Where to append. Moves the rest to the front once it is the smaller half: each byte is
     /// moved once at the most, on average.
     fn tail(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::take();
+        }
         if self.consumed > self.bytes.len() / 2 {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
@@ -355,7 +360,7 @@ impl Buffer {
         self.consumed += bytes;
         debug_assert!(self.consumed <= self.bytes.len(), "consumed more than there is");
         if self.consumed >= self.bytes.len() {
-            *self = Self::default();
+            spare::give(std::mem::take(self).bytes);
         } else if self.bytes.capacity() > KEPT_BYTES {
             self.give_back();
         }
@@ -409,7 +414,7 @@ mod tests {
         loop {
             match connection.next_request() {
                 Ok(Some(request)) => match Service::new().plan(request, None) {
-                    Plan::Reply(response) => connection.respond(&response),
+                    Plan::Reply(response) => connection.respond(response),
                     plan => panic!("not in these tests: {plan:?}"),
                 },
                 Ok(None) if connection.wants_write() => {
@@ -462,7 +467,7 @@ mod tests {
                     errors.push(error);
                     None
                 }) {
-                    connection.respond(&Response::ok(1, vec![]));
+                    connection.respond(Response::ok(1, vec![]));
                 }
                 sent.extend_from_slice(connection.to_send());
                 connection.sent(connection.to_send().len(), now());
@@ -470,7 +475,7 @@ mod tests {
             prop_assert!(errors.len() <= 1, "an error is told once: {errors:?}");
             connection.received_eof();
             while let Ok(Some(_)) = connection.next_request() {
-                connection.respond(&Response::ok(1, vec![]));
+                connection.respond(Response::ok(1, vec![]));
                 connection.sent(connection.to_send().len(), now());
             }
             connection.sent(connection.to_send().len(), now());
@@ -510,7 +515,7 @@ mod tests {
         connection.receive(&framed(&requests), now());
         let mut taken = 0;
         while let Some(request) = connection.next_request().unwrap() {
-            connection.respond(&Response::ok(request.id, vec![0; 30]));
+            connection.respond(Response::ok(request.id, vec![0; 30]));
             taken += 1;
         }
         assert_eq!(taken, 3, "the mark is at 100 bytes, a reply has 38");
@@ -547,7 +552,7 @@ mod tests {
         connection.receive(&framed(&[echo(1, b"a"), echo(2, &[0; 2000])]), now());
         let first = connection.next_request().unwrap().unwrap();
         assert_eq!(connection.next_request(), Ok(None), "the first is not answered yet");
-        connection.respond(&Response::ok(first.id, vec![]));
+        connection.respond(Response::ok(first.id, vec![]));
         let error = connection.next_request().unwrap_err();
         assert!(matches!(error, FrameError::TooLarge { bytes_max: 1000, .. }), "{error:?}");
         assert_eq!(connection.next_request(), Ok(None));
@@ -583,7 +588,7 @@ mod tests {
         let first = busy.next_request().unwrap().unwrap();
         busy.drain();
         busy.receive(&framed(&[echo(3, b"too late")]), now());
-        busy.respond(&Response::ok(first.id, vec![]));
+        busy.respond(Response::ok(first.id, vec![]));
         let mut sent = Vec::new();
         serve(&mut busy, &mut sent);
         assert_eq!(replies(&sent).len(), 2, "both that had arrived, and no more");
@@ -614,7 +619,7 @@ mod tests {
         assert_eq!(times_out(&connection, start), None, "the server has to answer");
         let request = connection.next_request().unwrap().unwrap();
         assert_eq!(times_out(&connection, start), None, "the server is at it");
-        connection.respond(&Response::ok(request.id, vec![]));
+        connection.respond(Response::ok(request.id, vec![]));
         connection.sent(connection.to_send().len(), after(50));
         assert_eq!(times_out(&connection, start), Some((150, Timeout::Idle)));
         assert_eq!(connection.times_out(&Timeouts::default()), None, "without a bound");
@@ -630,12 +635,12 @@ mod tests {
         connection.receive(&bytes[3..12], after(2));
         let slow = connection.next_request().unwrap().unwrap();
         connection.receive(&bytes[12..], after(5)); // the next, while the first is worked on
-        connection.respond(&Response::ok(slow.id, vec![]));
+        connection.respond(Response::ok(slow.id, vec![]));
         assert_eq!(connection.take_delivered(), None, "the kernel does not have it");
         connection.sent(connection.to_send().len(), after(6));
         assert_eq!(connection.take_delivered(), Some((1, after(2))));
         let next = connection.next_request().unwrap().unwrap();
-        connection.respond(&Response::ok(next.id, vec![]));
+        connection.respond(Response::ok(next.id, vec![]));
         connection.sent(connection.to_send().len(), after(7));
         assert_eq!(connection.take_delivered(), Some((1, after(5))));
         assert_eq!(connection.take_delivered(), None);
@@ -655,7 +660,7 @@ mod tests {
         // The rest of the first and a part of the second, which begins with this read.
         connection.receive(&bytes[6..bytes.len() - 1], after(12));
         let first = connection.next_request().unwrap().unwrap();
-        connection.respond(&Response::ok(first.id, vec![]));
+        connection.respond(Response::ok(first.id, vec![]));
         connection.sent(connection.to_send().len(), after(15));
         assert_eq!(times_out(&connection, start), Some((22, Timeout::Read)));
     }
@@ -667,7 +672,7 @@ mod tests {
         let mut connection = Connection::new(Limits::default(), start);
         connection.receive(&framed(&[echo(1, b"a")]), after(1));
         let request = connection.next_request().unwrap().unwrap();
-        connection.respond(&Response::ok(request.id, vec![]));
+        connection.respond(Response::ok(request.id, vec![]));
         assert_eq!(times_out(&connection, start), None, "nobody has tried to send");
         connection.stalled(after(20));
         connection.stalled(after(30));
@@ -688,7 +693,7 @@ mod tests {
         connection.receive(&bytes[..bytes.len() - 1], after(5));
         let mut deadline = || {
             let request = connection.next_request().unwrap()?;
-            connection.respond(&Response::ok(request.id, vec![]));
+            connection.respond(Response::ok(request.id, vec![]));
             connection.sent(connection.to_send().len(), after(6));
             Some(connection.deadline(&request).map(|at| at.duration_since(start).as_secs()))
         };
@@ -706,7 +711,7 @@ mod tests {
         connection.receive(&framed(&[echo(1, b"a")]), after(1));
         let request = connection.next_request().unwrap().unwrap();
         connection.drain();
-        connection.respond(&Response::ok(request.id, vec![]));
+        connection.respond(Response::ok(request.id, vec![]));
         connection.sent(connection.to_send().len(), after(60));
         assert_eq!(times_out(&connection, start), Some((70, Timeout::Read)));
     }
@@ -719,7 +724,7 @@ mod tests {
         connection.receive(&[framed(&[echo(1, &vec![7; LARGE])]), next].concat(), now());
         let first = connection.next_request().unwrap().expect("a whole request");
         assert!(connection.inbound.bytes.capacity() < KEPT_BYTES, "the request is held twice");
-        connection.respond(&Response::ok(first.id, vec![]));
+        connection.respond(Response::ok(first.id, vec![]));
         assert_eq!(connection.next_request(), Ok(Some(echo(2, b"behind it"))));
     }
 

@@ -10,9 +10,10 @@
 //!
 //! Nothing in this crate touches a socket, waits for one, starts a thread or is `async`:
 //! that is what the servers differ in, and it is theirs. What they share is [`frame`] (a length
-//! and a message), [`Connection`] (the protocol as a state machine), [`Service`] (from a request
+//! and a message, [`codec`] for the commonest), [`Connection`] (the protocol as a state machine), [`Service`] (from a request
 //! to a [`Plan`]), [`users`] (state that all requests share), and the small change around them: [`Config`], [`Shutdown`], [`Stats`].
 
+pub mod codec;
 pub mod config;
 pub mod connection;
 pub mod frame;
@@ -21,6 +22,7 @@ pub mod latency;
 pub mod message;
 pub mod service;
 pub mod shutdown;
+pub mod spare;
 pub mod stats;
 mod sync;
 pub mod users;

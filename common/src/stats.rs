@@ -420,7 +420,7 @@ mod tests {
         }
         connection.receive(&bytes, began);
         while let Some(request) = connection.next_request().unwrap() {
-            connection.respond(&Response::ok(request.id, vec![]));
+            connection.respond(Response::ok(request.id, vec![]));
         }
         let mut tally = stats.tally();
         for sent in [connection.to_send().len() - 1, 1] {

@@ -45,7 +45,7 @@ fn converse(mut stream: TcpStream, lie: Lie) {
                 Ok(None) => break,
                 Err(_) => return,
             }
-            connection.respond(&Response::default()); // only so that it goes on
+            connection.respond(Response::default()); // only so that it goes on
         }
         let mut bytes = Vec::new();
         for response in lie(responses) {

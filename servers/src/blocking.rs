@@ -142,7 +142,7 @@ fn answer(
             }
         };
         tally.answered(&response);
-        connection.respond(&response);
+        connection.respond(response);
     }
 }
 

@@ -213,7 +213,7 @@ impl EventLoop {
         // As many as there are now: what these begin anew is not done in the same round.
         for (key, response) in self.completed.clone().try_iter().take(self.completed.len()) {
             self.desk.jobs_elsewhere -= 1;
-            self.complete(key, &response);
+            self.complete(key, response);
         }
     }
 
@@ -229,12 +229,12 @@ impl EventLoop {
             }
             self.desk.timers.pop_first();
             if let Some(response) = self.clients.get_mut(key).and_then(Client::end_wait) {
-                self.complete(key, &response);
+                self.complete(key, response);
             }
         }
     }
 
-    fn complete(&mut self, key: ClientKey, response: &Response) {
+    fn complete(&mut self, key: ClientKey, response: Response) {
         if let Some(client) = self.clients.get_mut(key) {
             client.complete(response, &mut self.desk);
             self.give_turn(key);

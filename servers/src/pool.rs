@@ -159,7 +159,7 @@ impl Pool {
         loop {
             match session.connection.next_request() {
                 Ok(Some(request)) => match self.context.plan(&session.connection, request) {
-                    Plan::Reply(response) => session.respond(&response, tally),
+                    Plan::Reply(response) => session.respond(response, tally),
                     plan => {
                         session.flush(&client.socket, tally)?;
                         drop(session);
@@ -168,7 +168,7 @@ impl Pool {
                         // session is free, so that the front can go on reading.
                         let response = carry_out(plan, &self.context.stats);
                         session = client.session();
-                        session.respond(&response, tally);
+                        session.respond(response, tally);
                         session.flush(&client.socket, tally)?;
                         return Ok(session);
                     }

@@ -180,7 +180,7 @@ async fn answer(
             }
         };
         tally.answered(&response);
-        connection.respond(&response);
+        connection.respond(response);
     }
 }
 

@@ -168,7 +168,7 @@ impl Server {
             self.due.pop();
             let Some(peer) = self.peers.get_mut(&number) else { continue };
             if let Some(response) = peer.delayed.take() {
-                peer.protocol.respond(&response);
+                peer.protocol.respond(response);
             }
             self.turn(number, due_ns);
         }
@@ -185,7 +185,7 @@ impl Server {
             };
             self.served.requests += 1;
             match self.behaviour.delay_ns(self.served.requests) {
-                0 => peer.protocol.respond(&response),
+                0 => peer.protocol.respond(response),
                 delay_ns => {
                     self.due.push(Reverse((begun_ns + delay_ns, number)));
                     peer.delayed = Some(response);

@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    pub(super) fn complete(&mut self, response: &Response, desk: &mut Desk) {
+    pub(super) fn complete(&mut self, response: Response, desk: &mut Desk) {
         self.doing = None;
         self.respond(response, desk);
     }
@@ -138,7 +138,7 @@ impl Client {
             match self.connection.next_request() {
                 Ok(None) => return,
                 Ok(Some(request)) => match desk.context.plan(&self.connection, request) {
-                    Plan::Reply(response) => self.respond(&response, desk),
+                    Plan::Reply(response) => self.respond(response, desk),
                     plan => self.begin_or_wait(plan, key, desk),
                 },
                 Err(error) => {
@@ -162,7 +162,7 @@ impl Client {
             }
             Overload::Reject => {
                 desk.context.stats.rejected();
-                self.respond(&overloaded(plan.id()), desk);
+                self.respond(overloaded(plan.id()), desk);
             }
         }
     }
@@ -178,7 +178,7 @@ impl Client {
     fn begin(&mut self, plan: Plan, key: ClientKey, desk: &mut Desk) {
         let in_progress = desk.context.stats.begin();
         match (plan, desk.offload) {
-            (Plan::Reply(response), _) => self.respond(&response, desk),
+            (Plan::Reply(response), _) => self.respond(response, desk),
             (Plan::Wait { duration, response, .. }, _) => {
                 let until = Instant::now() + duration;
                 desk.timers.insert((until, key));
@@ -194,13 +194,13 @@ impl Client {
                 unblock(move || complete(job.run())).detach();
                 self.doing = Some(Doing::Elsewhere);
             }
-            (Plan::Compute(job), Offload::Off) => self.respond(&job.run(), desk),
-            (Plan::Block(job), Offload::Off) => self.respond(&job.run(), desk),
+            (Plan::Compute(job), Offload::Off) => self.respond(job.run(), desk),
+            (Plan::Block(job), Offload::Off) => self.respond(job.run(), desk),
         }
     }
 
-    fn respond(&mut self, response: &Response, desk: &mut Desk) {
-        desk.tally.answered(response);
+    fn respond(&mut self, response: Response, desk: &mut Desk) {
+        desk.tally.answered(&response);
         self.connection.respond(response);
     }
 

@@ -193,7 +193,7 @@ impl Front {
             match session.connection.next_request() {
                 Ok(Some(request)) => {
                     self.pool.context.stats.rejected();
-                    session.respond(&overloaded(request.id), &mut self.tally);
+                    session.respond(overloaded(request.id), &mut self.tally);
                 }
                 Ok(None) => return session.flush(&client.socket, &mut self.tally),
                 Err(error) => {

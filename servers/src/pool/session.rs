@@ -75,8 +75,8 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn respond(&mut self, response: &Response, tally: &mut Tally) {
-        tally.answered(response);
+    pub(super) fn respond(&mut self, response: Response, tally: &mut Tally) {
+        tally.answered(&response);
         self.connection.respond(response);
     }
 
