@@ -70,7 +70,7 @@ mod tests {
         give(Vec::new());
         give(Vec::with_capacity(KEPT_BYTES_MAX + 1));
         assert_eq!(take().capacity(), 0, "nothing, and too much");
-        for _ in 0..KEPT + KEPT_TOGETHER + 1 {
+        for _ in 0..=KEPT + KEPT_TOGETHER {
             give(Vec::with_capacity(10));
         }
         let kept = || (0..=KEPT + KEPT_TOGETHER).filter(|_| take().capacity() > 0).count();
