@@ -29,6 +29,10 @@ impl Begun {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_empty(&self) -> bool {
+        self.calls().is_empty()
+    }
+
     /// A call may begin another: none is carried out while the lock is held.
     fn next(&self) -> Option<Call> {
         self.calls().pop_front()
@@ -77,7 +81,8 @@ impl AtOnce {
         self.begun.clone()
     }
 
-    /// Polls the connection, and carries out what it has begun, until there is no more.
+    /// Polls the connection, carries out what it has begun, and lets the answers go. What has come
+    /// meanwhile has its turn when others have had theirs.
     pub(super) fn poll<C: Future>(
         &mut self,
         mut connection: Pin<&mut C>,
@@ -86,19 +91,20 @@ impl AtOnce {
         let Self { begun, nudge } = self;
         let known = nudge.take().filter(|(nudge, _)| nudge.task.will_wake(task.waker()));
         let (nudge, waker) = nudge.insert(known.unwrap_or_else(|| Nudge::to(task.waker())));
-        loop {
-            let polled = connection.as_mut().poll(&mut Task::from_waker(waker));
-            if polled.is_ready() {
-                return polled;
-            }
-            let Some(first) = begun.next() else { return Poll::Pending };
-            nudge.is_awake.store(true, Relaxed);
-            carry_out(first);
-            while let Some(call) = begun.next() {
-                carry_out(call);
-            }
-            nudge.is_awake.store(false, Relaxed);
+        let polled = connection.as_mut().poll(&mut Task::from_waker(waker));
+        if polled.is_ready() || begun.is_empty() {
+            return polled;
         }
+        nudge.is_awake.store(true, Relaxed);
+        while let Some(call) = begun.next() {
+            carry_out(call);
+        }
+        nudge.is_awake.store(false, Relaxed);
+        let polled = connection.poll(&mut Task::from_waker(waker));
+        if polled.is_pending() && !begun.is_empty() {
+            nudge.task.wake_by_ref();
+        }
+        polled
     }
 }
 
@@ -208,6 +214,25 @@ mod tests {
         carried_out.await.unwrap();
         go.send(()).unwrap();
         told.await.unwrap();
+    }
+
+    #[test]
+    fn what_comes_meanwhile_has_the_next_turn() {
+        let (mut at_once, counted) = (AtOnce::default(), Arc::new(Counted::default()));
+        let (begun, done) = (at_once.begun(), Arc::new(AtomicUsize::new(0)));
+        let mut connection = pin!(poll_fn(|_| {
+            let done = done.clone();
+            begun.execute(async move {
+                done.fetch_add(1, Relaxed);
+            });
+            Poll::<()>::Pending
+        }));
+        let waker = Waker::from(counted.clone());
+        let mut task = Task::from_waker(&waker);
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_pending());
+        assert_eq!((done.load(Relaxed), counted.0.load(Relaxed)), (1, 1));
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_pending());
+        assert_eq!((done.load(Relaxed), counted.0.load(Relaxed)), (3, 2));
     }
 
     /// As HTTP/2 does for an upgrade.
