@@ -136,6 +136,12 @@ mod tests {
                 let mut field = Vec::new();
                 encode_varint(number << 3 | kind, &mut field);
                 match kind {
+                    // In more bytes than it needs, which may be more than there can be.
+                    0 if value % 3 == 0 => {
+                        field.push(0x80 | (value & 0x7f) as u8);
+                        field.extend(bytes.iter().map(|_| 0x80));
+                        field.push(0);
+                    }
                     0 => encode_varint(value, &mut field),
                     1 => field.extend(value.to_le_bytes()),
                     2 => {

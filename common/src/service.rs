@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::job::{Block, Compute, Fault, expired, guarded};
 use crate::message::{Code, Request, Response, Work};
+use crate::spare;
 use crate::sync::Arc;
 use crate::users::{UserError, Users};
 
@@ -130,7 +131,7 @@ impl Service {
 
     fn user(&self, id: u64, user: &str) -> Response {
         match self.users.find(user) {
-            Ok(found) => Response::ok(id, found.to_vec()),
+            Ok(found) => Response::ok(id, spare::copy_of(&found)),
             Err(error @ UserError::NotFound(_)) => {
                 Response::error(id, Code::NotFound, error.to_string())
             }

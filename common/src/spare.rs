@@ -3,15 +3,15 @@
 //! storage; and with a lock, where one thread reads what another has done with.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
-/// A thread's own: what one connection uses at a time is less.
-const KEPT: usize = 4;
+/// A thread's own: what one connection uses at a time, bytes in, a payload and bytes out.
+const KEPT: usize = 3;
 /// What threads have that they have no room for: for those that take more than they give.
 const KEPT_TOGETHER: usize = 64;
-/// Larger ones go back to the allocator: it could be a few bytes that one holds the next time. A
-/// hundred small echoes are no more.
-const KEPT_BYTES_MAX: usize = 8 * 1024;
+/// Larger ones go back to the allocator: it could be a few bytes that one holds the next time, and a
+/// thread per connection keeps its own while it is idle. Fifty small echoes are no more.
+const KEPT_BYTES_MAX: usize = 4 * 1024;
 
 thread_local! {
     static OWN: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -20,28 +20,26 @@ static SHARED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// A buffer to fill, empty; with room, where one was spared.
 pub fn take() -> Vec<u8> {
-    OWN.with_borrow_mut(Vec::pop).or_else(|| shared().pop()).unwrap_or_default()
+    OWN.with_borrow_mut(Vec::pop).or_else(|| shared()?.pop()).unwrap_or_default()
 }
 
 /// Takes back a buffer whose bytes nobody needs any more.
 pub fn give(mut buffer: Vec<u8>) {
-    if !(1..=KEPT_BYTES_MAX).contains(&buffer.capacity()) {
-        return;
+    if is_kept(buffer.capacity()) {
+        buffer.clear();
+        if let Some(too_many) = OWN.with_borrow_mut(|own| keep(own, KEPT, buffer))
+            && let Some(mut shared) = shared()
+        {
+            keep(&mut shared, KEPT_TOGETHER, too_many);
+        }
     }
-    buffer.clear();
-    OWN.with_borrow_mut(|own| {
-        if own.len() < KEPT {
-            return own.push(buffer);
-        }
-        let mut shared = shared();
-        if shared.len() < KEPT_TOGETHER {
-            shared.push(buffer);
-        }
-    });
 }
 
-fn shared() -> MutexGuard<'static, Vec<Vec<u8>>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+/// The same bytes in a buffer of their own.
+pub(crate) fn copy_of(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = if bytes.len() > KEPT_BYTES_MAX { Vec::new() } else { take() };
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 /// Gives all that this thread has of its own back to the allocator: for tests that count.
@@ -49,11 +47,26 @@ pub fn clear() {
     drop(OWN.take());
 }
 
-/// The same bytes in a buffer of their own.
-pub(crate) fn copy_of(bytes: &[u8]) -> Vec<u8> {
-    let mut copy = take();
-    copy.extend_from_slice(bytes);
-    copy
+fn is_kept(capacity: usize) -> bool {
+    (1..=KEPT_BYTES_MAX).contains(&capacity)
+}
+
+/// The buffer itself, where there is no room for it.
+fn keep(spare: &mut Vec<Vec<u8>>, most: usize, buffer: Vec<u8>) -> Option<Vec<u8>> {
+    if spare.len() < most {
+        spare.push(buffer);
+        return None;
+    }
+    Some(buffer)
+}
+
+/// Not where another has it now: the allocator does as well.
+fn shared() -> Option<MutexGuard<'static, Vec<Vec<u8>>>> {
+    match SHARED.try_lock() {
+        Ok(shared) => Some(shared),
+        Err(TryLockError::Poisoned(shared)) => Some(shared.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 #[cfg(test)]
@@ -61,20 +74,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_is_taken_again_within_bounds() {
+    fn what_is_given_is_taken_again() {
         let buffer = copy_of(&[7; 100]);
         let (room, at) = (buffer.capacity(), buffer.as_ptr());
         give(buffer);
         let again = take();
         assert_eq!((again.len(), again.capacity(), again.as_ptr()), (0, room, at));
-        give(Vec::new());
-        give(Vec::with_capacity(KEPT_BYTES_MAX + 1));
-        assert_eq!(take().capacity(), 0, "nothing, and too much");
-        for _ in 0..=KEPT + KEPT_TOGETHER {
-            give(Vec::with_capacity(10));
-        }
-        let kept = || (0..=KEPT + KEPT_TOGETHER).filter(|_| take().capacity() > 0).count();
-        let by_another = std::thread::spawn(kept).join().unwrap();
-        assert_eq!((by_another, kept()), (KEPT_TOGETHER, KEPT));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_its_own_sake() {
+        assert!(is_kept(1) && is_kept(KEPT_BYTES_MAX));
+        assert!(!is_kept(0) && !is_kept(KEPT_BYTES_MAX + 1));
+        let mut spare = Vec::new();
+        assert_eq!(keep(&mut spare, 1, vec![1]), None);
+        assert_eq!(keep(&mut spare, 1, vec![2]), Some(vec![2]));
+        assert_eq!(spare, [[1]]);
     }
 }

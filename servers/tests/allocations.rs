@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::thread;
+use std::time::Duration;
 
 use common::{Config, Request, Response, Service, Shutdown, Stats, Work, frame};
 use servers::FRAMED;
@@ -34,21 +35,32 @@ fn an_echo_costs_no_allocation() {
         let counted = thread::scope(|scope| {
             let server =
                 scope.spawn(|| (model.serve)(listener, Service::new(), &config, &shutdown, &stats));
+            let ends_it = EndsIt(&shutdown);
             let counted = DEPTHS.map(|depth| {
                 let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 let mut client = Client::new(depth);
                 client.converse(&mut stream, WARM_UP);
                 let before = dhat::HeapStats::get().total_blocks;
                 client.converse(&mut stream, COUNTED);
                 dhat::HeapStats::get().total_blocks - before
             });
-            shutdown.trigger();
+            drop(ends_it);
             server.join().unwrap().unwrap();
             counted
         });
         for (blocks, depth) in counted.into_iter().zip(DEPTHS) {
             assert!(blocks <= GROWN_MAX, "{}: {blocks} at depth {depth}", model.name);
         }
+    }
+}
+
+/// Ends a server though its test fails: its scope waits for it.
+struct EndsIt<'a>(&'a Shutdown);
+
+impl Drop for EndsIt<'_> {
+    fn drop(&mut self) {
+        self.0.trigger();
     }
 }
 

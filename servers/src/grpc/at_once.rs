@@ -8,13 +8,18 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Task, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use hyper::rt::Executor;
 
+/// How long a connection is kept from its frames by its calls. Those that are left then go on
+/// without it: a worker each, if one is free.
+const TURN: Duration = Duration::from_millis(1);
+
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The calls of a connection that nobody has polled yet, as many as it may have streams at the
-/// most. Clones are handles on the same.
+/// The calls of a connection that nobody has polled yet: no more than come in one poll of it. Clones
+/// are handles on the same.
 #[derive(Clone, Default)]
 pub(super) struct Begun(Arc<Mutex<VecDeque<Call>>>);
 
@@ -96,8 +101,13 @@ impl AtOnce {
             return polled;
         }
         nudge.is_awake.store(true, Relaxed);
+        let ends = Instant::now() + TURN;
         while let Some(call) = begun.next() {
-            carry_out(call);
+            if Instant::now() < ends {
+                carry_out(call);
+            } else {
+                tokio::spawn(call);
+            }
         }
         nudge.is_awake.store(false, Relaxed);
         let polled = connection.poll(&mut Task::from_waker(waker));
@@ -108,13 +118,25 @@ impl AtOnce {
     }
 }
 
+/// Calls that a connection leaves behind hold handles on their own queue: they would hold it, and
+/// all that they have of the connection, for ever.
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        while let Some(call) = self.begun.next() {
+            drop(call);
+        }
+    }
+}
+
 /// As far as it goes without waiting; the rest is a task of the runtime.
 fn carry_out(mut call: Call) {
-    // Nobody needs to be woken: a task that begins is polled first of all.
-    let mut nobody = Task::from_waker(Waker::noop());
     // A panic is the call's own affair here too, also where no layer catches it.
-    let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut nobody)));
-    if matches!(polled, Ok(Poll::Pending)) {
+    let polled = catch_unwind(AssertUnwindSafe(move || {
+        // Nobody needs to be woken: a task that begins is polled first of all.
+        let mut nobody = Task::from_waker(Waker::noop());
+        call.as_mut().poll(&mut nobody).is_pending().then_some(call)
+    }));
+    if let Ok(Some(call)) = polled {
         tokio::spawn(call);
     }
 }
@@ -214,6 +236,41 @@ mod tests {
         carried_out.await.unwrap();
         go.send(()).unwrap();
         told.await.unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_ends_leaves_no_call_behind() {
+        let mut at_once = AtOnce::default();
+        let (begun, held) = (at_once.begun(), Arc::new(()));
+        // As hyper's calls do, each has a handle on the queue that it stands in.
+        let call = |begun: Begun, held: Arc<()>| async move { drop((begun, held)) };
+        let mut connection = pin!(poll_fn(|_| {
+            begun.execute(call(begun.clone(), held.clone()));
+            Poll::Ready(())
+        }));
+        let mut task = Task::from_waker(Waker::noop());
+        assert!(at_once.poll(connection.as_mut(), &mut task).is_ready());
+        assert_eq!(Arc::strong_count(&held), 2);
+        drop(at_once);
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_not_longer_for_more_calls() {
+        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let call = |id| {
+            let order = order.clone();
+            async move {
+                order.lock().unwrap().push(id);
+                std::thread::sleep(2 * TURN);
+            }
+        };
+        let mut connection = pin!(connection(at_once.begun(), vec![call(1), call(2)], &polls));
+        poll_fn(|task| Poll::Ready(at_once.poll(connection.as_mut(), task).is_pending())).await;
+        assert_eq!(*order.lock().unwrap(), [1], "the other is a task");
+        tokio::task::yield_now().await;
+        assert_eq!(*order.lock().unwrap(), [1, 2]);
     }
 
     #[test]
