@@ -311,3 +311,26 @@ fn answers_that_nobody_takes() {
         flooded.cost(name, frame_limits * FRAME_LIMIT_KIB + PROCESS_KIB);
     }
 }
+
+/// A CONNECT with a body, as no proxy would get it: HTTP/2 gives the connection up over it, at once
+/// and with the calls that have just come. Nothing of them may stay.
+#[test]
+fn connections_that_end_over_their_calls() {
+    const CONNECTIONS: usize = 300;
+    let flooded = Flooded::start(&[]);
+    let mut burst = Vec::new();
+    let mut streams = streams();
+    for stream in streams.by_ref().take(99) {
+        burst.extend(http2::call(stream, &echo(1, &[7; 500])));
+    }
+    // :method CONNECT, :authority a:1, content-length 5: literals, with names of the static table.
+    let connect = [b"\x02\x07CONNECT", &b"\x01\x03a:1"[..], b"\x0f\x0d\x015"].concat();
+    burst.extend(frame(HEADERS, END_HEADERS, streams.next().unwrap(), &connect));
+    for _ in 0..CONNECTIONS {
+        let peer = Peer::open(flooded.server.address, &[]);
+        let farewell = peer.listen();
+        peer.send(&burst);
+        farewell.join().expect("the server ends it");
+    }
+    flooded.cost("connections that end over their calls", GROWTH_MAX_KIB);
+}
