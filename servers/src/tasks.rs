@@ -4,12 +4,15 @@
 //! Who waits: the runtime's workers, in one epoll for all tasks. Where a conversation's state
 //! lives: in a future, which the compiler made of the local variables of `converse`.
 
-use std::future::{pending, poll_fn};
+mod watch;
+
+use std::future::poll_fn;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net;
 use std::pin::{Pin, pin};
-use std::task::ready;
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,11 +22,11 @@ use common::stats::Tally;
 use common::{Config, Connection, Plan, Service, Shutdown, Stats};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Sleep;
-use tokio::{runtime, task, time};
+use tokio::{runtime, time};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::watch::Watch;
 use crate::awaiting::{self, Player, name_threads};
 use crate::{Context, READ_CHUNK_BYTES, listener};
 
@@ -75,6 +78,7 @@ async fn accept(listener: net::TcpListener, player: Player, config: Config) -> i
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let (draining, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let player = Arc::new(player);
     let context = &player.context;
     context.shutdown.on_trigger({
         let draining = draining.clone();
@@ -88,7 +92,7 @@ async fn accept(listener: net::TcpListener, player: Player, config: Config) -> i
         match accepted {
             Ok((stream, _)) => match context.stats.admit(config.connections_max) {
                 Some(open) => {
-                    let (player, draining) = (player.clone(), draining.clone());
+                    let (player, draining) = (Arc::clone(&player), draining.clone());
                     tasks.spawn(async move {
                         if let Err(error) = converse(stream, &player, &draining).await {
                             tracing::debug!("connection: {error}");
@@ -120,16 +124,18 @@ async fn converse(
     stream.set_nodelay(true)?;
     let mut connection = Connection::new(player.context.limits, Instant::now());
     let mut tally = player.context.stats.tally();
-    let mut watchdog = pin!(time::sleep(Duration::MAX));
+    let timer = pin!(time::sleep(Duration::MAX));
+    let drain = pin!(draining.cancelled());
+    let mut watch = Watch::new(&player.context, timer, drain);
     let mut more_waits = false;
     loop {
         answer(&mut stream, &mut connection, player, &mut tally).await?;
         flush(&mut stream, &mut connection, player, &mut tally).await?;
         player.context.stats.add(&mut tally);
         if mem::take(&mut more_waits) {
-            task::yield_now().await; // the others come first
+            tokio::task::yield_now().await; // the others come first
         }
-        if draining.is_cancelled() {
+        if player.context.shutdown.is_triggered() {
             connection.drain();
         }
         if connection.output_ended() {
@@ -141,14 +147,14 @@ async fn converse(
         if connection.wants_read() {
             tally.reads += 1;
             let due = connection.times_out(&player.context.timeouts).map(|(at, _)| at);
-            tokio::select! {
-                biased;
-                read = read(&mut stream, &mut connection) => more_waits = read?,
-                () = draining.cancelled(), if !draining.is_cancelled() => {}
-                () = until(watchdog.as_mut(), due) => {
-                    player.context.has_timed_out(&connection, Instant::now());
-                    return Ok(());
-                }
+            let ended = poll_fn(|task| match read(&mut stream, &mut connection, task) {
+                Poll::Pending => watch.poll(due, task).map(|()| None),
+                read @ Poll::Ready(_) => read.map(Some),
+            });
+            match ended.await {
+                Some(read) => more_waits = read?,
+                None if player.context.has_timed_out(&connection, Instant::now()) => return Ok(()),
+                None => {} // the drain
             }
         }
     }
@@ -168,9 +174,13 @@ async fn answer(
             Ok(Some(request)) => match player.context.plan(connection, request) {
                 Plan::Reply(response) => response,
                 plan => {
-                    flush(stream, connection, player, tally).await?;
-                    player.context.stats.add(tally);
-                    player.carry_out(plan).await
+                    // Boxed, since a task is as large as the longest wait that it has room for.
+                    let wait = Box::pin(async {
+                        flush(stream, connection, player, tally).await?;
+                        player.context.stats.add(tally);
+                        io::Result::Ok(player.carry_out(plan).await)
+                    });
+                    wait.await?
                 }
             },
             Err(error) => {
@@ -193,45 +203,35 @@ async fn flush(
     let patience = player.context.timeouts.write.unwrap_or(Duration::MAX);
     while connection.wants_write() {
         tally.writes += 1;
-        // The timer is set only where the write has to wait.
-        let written = time::timeout(patience, stream.write(connection.to_send())).await;
-        let Ok(bytes) = written else {
-            player.context.timed_out(Timeout::Write);
-            return Err(io::ErrorKind::TimedOut.into());
-        };
-        connection.sent(bytes?, Instant::now());
+        match stream.try_write(connection.to_send()) {
+            Ok(bytes) => connection.sent(bytes, Instant::now()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let room = Box::pin(time::timeout(patience, stream.writable()));
+                if room.await.is_err() {
+                    player.context.timed_out(Timeout::Write);
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
     }
     tally.delivered(connection);
     Ok(())
 }
 
-/// Waits until a time that commonly never comes, because bytes do. Setting a timer for each read
-/// would cost as much as a tenth of it; so one is left as it stands, and set anew when it fires
-/// too early.
-async fn until(mut timer: Pin<&mut Sleep>, due: Option<Instant>) {
-    let Some(due) = due.map(time::Instant::from_std) else { return pending().await };
-    if timer.deadline() > due {
-        timer.as_mut().reset(due);
-    }
-    timer.as_mut().await;
-    while timer.deadline() < due {
-        timer.as_mut().reset(due);
-        timer.as_mut().await;
-    }
-}
-
 /// One read; whether more may wait behind it. The buffer is on the worker's stack, and only while
 /// bytes are there: a task that waits has none.
-async fn read(stream: &mut TcpStream, connection: &mut Connection) -> io::Result<bool> {
-    poll_fn(|task| {
-        let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
-        let mut chunk = ReadBuf::uninit(&mut chunk);
-        ready!(Pin::new(&mut *stream).poll_read(task, &mut chunk))?;
-        match chunk.filled() {
-            [] => connection.received_eof(),
-            bytes => connection.receive(bytes, Instant::now()),
-        }
-        io::Result::Ok(chunk.remaining() == 0).into()
-    })
-    .await
+fn read(
+    stream: &mut TcpStream,
+    connection: &mut Connection,
+    task: &mut task::Context<'_>,
+) -> Poll<io::Result<bool>> {
+    let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK_BYTES];
+    let mut chunk = ReadBuf::uninit(&mut chunk);
+    ready!(Pin::new(stream).poll_read(task, &mut chunk))?;
+    match chunk.filled() {
+        [] => connection.received_eof(),
+        bytes => connection.receive(bytes, Instant::now()),
+    }
+    Poll::Ready(Ok(chunk.remaining() == 0))
 }
