@@ -46,6 +46,7 @@ pub mod sweep;
 pub mod target;
 pub mod template;
 pub mod terminal;
+pub mod trials;
 pub mod verify;
 pub mod windows;
 pub mod work;

@@ -34,23 +34,67 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contender {
-    /// Name of the binary, and of the row.
+    /// Name of the row.
     pub name: &'static str,
+    /// Name of the binary; what speaks [`Protocol::Raw`] is this very program.
+    pub program: &'static str,
     /// What it speaks.
     pub protocol: Protocol,
+    /// What it is told beside where to listen, and how many workers to have unless that is here.
+    pub flags: &'static [&'static str],
 }
 
+impl Contender {
+    const fn server(name: &'static str, protocol: Protocol) -> Self {
+        Self { name, program: name, protocol, flags: &[] }
+    }
+
+    /// A floor: no codec, no handler.
+    pub const fn raw(name: &'static str, flags: &'static [&'static str]) -> Self {
+        Self { name, program: "floor", protocol: Protocol::Raw, flags }
+    }
+
+    /// The same program with these flags, in a row of its own.
+    #[must_use]
+    pub const fn with(self, name: &'static str, flags: &'static [&'static str]) -> Self {
+        Self { name, flags, ..self }
+    }
+
+    fn command(&self, launch: &Launch) -> Command {
+        let mut command = if self.protocol == Protocol::Raw {
+            let this = std::env::current_exe();
+            let mut command = Command::new(this.unwrap_or_else(|_| "loadtest".into()));
+            command.arg(self.program);
+            command
+        } else {
+            Command::new(launch.bin_dir.join(self.program))
+        };
+        // One loop for all: that is what makes it the floor.
+        let has_workers = |flag: &&&str| flag.starts_with("--workers");
+        if self.protocol != Protocol::Raw && self.flags.iter().find(has_workers).is_none() {
+            command.arg(format!("--workers={}", launch.workers));
+        }
+        command.args(self.flags);
+        command
+    }
+}
+
+/// The servers, by the model that each shows.
+pub const THREADS: Contender = Contender::server("threads", Protocol::Framed);
+#[allow(missing_docs)] // as above
+pub const POOL: Contender = Contender::server("pool", Protocol::Framed);
+#[allow(missing_docs)] // as above
+pub const TASKS: Contender = Contender::server("tasks", Protocol::Framed);
+#[allow(missing_docs)] // as above
+pub const EPOLL: Contender = Contender::server("epoll", Protocol::Framed);
+#[allow(missing_docs)] // as above
+pub const GRPC: Contender = Contender::server("grpc", Protocol::Grpc);
+
 /// The five servers.
-pub const SERVERS: [Contender; 5] = [
-    Contender { name: "threads", protocol: Protocol::Framed },
-    Contender { name: "pool", protocol: Protocol::Framed },
-    Contender { name: "tasks", protocol: Protocol::Framed },
-    Contender { name: "epoll", protocol: Protocol::Framed },
-    Contender { name: "grpc", protocol: Protocol::Grpc },
-];
+pub const SERVERS: [Contender; 5] = [THREADS, POOL, TASKS, EPOLL, GRPC];
 
 /// What they are measured against: this very program.
-pub const FLOOR: Contender = Contender { name: "floor", protocol: Protocol::Raw };
+pub const FLOOR: Contender = Contender::raw("floor", &[]);
 
 /// Why a server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -102,22 +146,18 @@ impl Server {
     /// If it cannot be started, or does not listen in time.
     pub fn start(contender: Contender, launch: &Launch) -> Result<Self, ProcessError> {
         let address = free_port().ok_or(ProcessError::NoPort)?;
-        let bin_dir = &launch.bin_dir;
-        let (path, arguments) = if contender == FLOOR {
-            let this = std::env::current_exe();
-            (this.unwrap_or_else(|_| bin_dir.join("loadtest")), vec!["floor".to_owned()])
-        } else {
-            (bin_dir.join(contender.name), vec![format!("--workers={}", launch.workers)])
-        };
-        let mut child = Command::new(&path)
-            .args(arguments)
+        let mut command = contender.command(launch);
+        let mut child = command
             .args(["--listen", &address.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0) // Ctrl-C is for this program, which then stops its servers
             .spawn()
-            .map_err(|error| ProcessError::Start { path: path.display().to_string(), error })?;
+            .map_err(|error| {
+                let path = command.get_program().to_string_lossy().into_owned();
+                ProcessError::Start { path, error }
+            })?;
         let last_line = Arc::new(Mutex::new(String::new()));
         let (stats_in, stats) = mpsc::channel();
         let (ready_in, ready) = mpsc::channel();

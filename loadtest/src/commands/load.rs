@@ -51,6 +51,7 @@ impl LoadArgs {
             schedule,
             mix: self.work.clone(),
             idle: 0,
+            requests_per_connection: None,
             measured: self.duration,
             warmup: self.warmup.unwrap_or_else(|| warmup_of(self.duration)),
             timeout: self.timeout,

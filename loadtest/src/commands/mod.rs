@@ -17,6 +17,7 @@ pub mod run;
 pub mod selfcheck;
 pub mod sweep;
 pub mod table;
+pub mod trials;
 pub mod value;
 pub mod verify;
 
@@ -52,6 +53,10 @@ pub enum Command {
     Run(run::RunArgs),
     /// Start the servers, compare them with each other and with the floor, print the table
     Compare(compare::CompareArgs),
+    /// How near each server is to the floor that waits as it does, and whether that is near enough
+    Bars(trials::TrialArgs),
+    /// Turn each knob, and say what it changed
+    Knobs(trials::TrialArgs),
     /// Search for the highest rate at which a server holds what it must hold
     Capacity(capacity::CapacityArgs),
     /// Vary one parameter of the load: connections, depth, payload, rate, work, idle connections
@@ -90,6 +95,8 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(args),
             Self::Compare(args) => compare::execute(args),
+            Self::Bars(args) => trials::bars(args),
+            Self::Knobs(args) => trials::knobs(args),
             Self::Capacity(args) => capacity::execute(args),
             Self::Sweep(args) => sweep::execute(args),
             Self::Floor(args) => floor::execute(args),

@@ -12,13 +12,15 @@ use super::print;
 use crate::capacity::report::{CAPACITY_SCHEMA, Capacity};
 use crate::compare::report::{COMPARE_SCHEMA, Comparison};
 use crate::sweep::report::{SWEEP_SCHEMA, Sweep};
+use crate::trials::bars::{self, BARS_SCHEMA, BarsResult};
+use crate::trials::knobs::{self, KNOBS_SCHEMA, KnobsResult};
 use crate::{capacity, compare, sweep};
 
 /// The flags.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  loadtest table results/compare.json")]
 pub struct TableArgs {
-    /// A compare.json, sweep.json or capacity.json
+    /// A compare.json, sweep.json, capacity.json, bars.json or knobs.json
     pub file: PathBuf,
     /// Put it into this Markdown file, in place of what stands between the lines
     /// `<!-- results: begin -->` and `<!-- results: end -->`
@@ -35,12 +37,14 @@ struct Head {
 pub(super) fn execute(args: &TableArgs) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
     let text = fs::read(&args.file).with_context(|| format!("cannot read {name}"))?;
-    let none = || format!("{name} is no result of compare, sweep or capacity");
+    let none = || format!("{name} is no result of compare, sweep, capacity, bars or knobs");
     let head: Head = serde_json::from_slice(&text).with_context(none)?;
     let markdown = match head.schema.as_str() {
         COMPARE_SCHEMA => compare::table::markdown(&Comparison::read(&text).with_context(none)?),
         SWEEP_SCHEMA => sweep::table::markdown(&Sweep::read(&text).with_context(none)?),
         CAPACITY_SCHEMA => capacity::table::markdown(&Capacity::read(&text).with_context(none)?),
+        BARS_SCHEMA => bars::markdown(&BarsResult::read(&text).with_context(none)?),
+        KNOBS_SCHEMA => knobs::markdown(&KnobsResult::read(&text).with_context(none)?),
         schema => bail!("{}: its schema is {schema}", none()),
     };
     match &args.into {

@@ -113,6 +113,7 @@ pub fn aa(
         schedule: scenario.schedule(1.0),
         mix: scenario.mix(),
         idle: 0,
+        requests_per_connection: None,
         measured: Duration::from_secs_f64(flags.block_s),
         warmup: warmup_of(Duration::from_secs_f64(flags.block_s)),
         timeout: TIMEOUT,

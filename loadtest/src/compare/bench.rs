@@ -4,7 +4,7 @@
 //! memory and threads those of this load: a server that lived on would carry the allocator's
 //! high-water mark of whatever was measured before.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::process::{Contender, FLOOR, Launch, ProcessError, SERVERS, Server};
 use crate::result::RunResult;
 use crate::run::{RunConfig, RunError, run};
 use crate::share::Interrupt;
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 use crate::verify;
 use crate::work::{Mix, scramble};
 
@@ -88,6 +88,8 @@ pub struct Load {
     pub mix: Mix,
     /// Connections beside those, on which nothing happens.
     pub idle: usize,
+    /// How many requests a connection carries before it is closed and opened anew.
+    pub requests_per_connection: Option<NonZeroU64>,
     /// How long it is measured.
     pub measured: Duration,
     /// How long the first requests do not count.
@@ -129,7 +131,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Self, BenchError> {
         // The floor is this very program.
         let is_built = |subject: &Subject| match subject {
-            Subject::Started(contender) => *contender != FLOOR,
+            Subject::Started(contender) => contender.protocol != Protocol::Raw,
             Subject::Running(..) => false,
         };
         if subjects.iter().any(is_built) {
@@ -209,6 +211,7 @@ impl<'a> Bench<'a> {
             seed: load.seed,
             server_pid,
             background_idle: load.idle,
+            requests_per_connection: load.requests_per_connection,
             ..RunConfig::new(target, load.mix.clone())
         };
         let finished = run(&config, self.interrupt)?;

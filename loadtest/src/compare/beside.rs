@@ -4,7 +4,7 @@
 
 use super::evaluate::{throughput, usable};
 use super::report::{Block, Bound, Entry};
-use crate::statistics::{ALPHA, Better, Difference, Verdict, median};
+use crate::statistics::{ALPHA, Better, Difference, Interval, Verdict, median};
 
 /// A figure of one block, and in which direction the load tester's limit may have moved it.
 #[derive(Clone, Copy)]
@@ -85,6 +85,17 @@ impl Beside {
             _ => Verdict::Tie,
         }
     }
+}
+
+/// The ratio of a figure of two contenders that were measured side by side, and what the load
+/// tester's limit makes of it where the figure is a throughput.
+pub(crate) fn ratio_beside(
+    entry: &Entry,
+    other: &Entry,
+    figure: fn(&Block) -> f64,
+) -> (Option<f64>, Option<Interval>, Bound) {
+    let beside = Beside::of(entry, other, figure);
+    (beside.ratio, beside.difference.ratio, beside.bound)
 }
 
 /// What may be said of the throughputs of two contenders that were measured side by side.

@@ -96,11 +96,11 @@ fn alone(entry: &mut Entry) {
     };
 }
 
-pub(super) fn throughput(block: &Block) -> f64 {
+pub(crate) fn throughput(block: &Block) -> f64 {
     block.run.throughput_rps
 }
 
-fn p99(block: &Block) -> f64 {
+pub(crate) fn p99(block: &Block) -> f64 {
     block.run.latency_us.p99
 }
 

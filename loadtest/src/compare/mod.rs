@@ -5,7 +5,7 @@
 
 pub mod aa;
 pub mod bench;
-mod beside;
+pub(crate) mod beside;
 pub mod evaluate;
 pub(crate) mod grid;
 pub(crate) mod progress;
@@ -195,6 +195,7 @@ impl<'a> Comparing<'a> {
             schedule: scenario.schedule(rate_rps.unwrap_or(1.0)),
             mix: scenario.mix(),
             idle: 0,
+            requests_per_connection: None,
             measured: Duration::from_secs_f64(flags.block_s),
             warmup: Duration::from_secs_f64(flags.warmup_s),
             timeout: TIMEOUT,

@@ -1,0 +1,182 @@
+//! `loadtest bars` and `loadtest knobs`: contenders side by side, for one question each.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::bench::{BenchArgs, command_line};
+use super::table::insert;
+use super::value::positive;
+use super::{EXIT_INTERRUPTED, EXIT_USAGE, compare, interrupt};
+use crate::compare::bench::{Bench, BenchError, Subject};
+use crate::environment::Environment;
+use crate::memory;
+use crate::process::Contender;
+use crate::share::Interrupt;
+use crate::statistics::{CONFIDENCE, bootstrap};
+use crate::trials::bars::{self, BARS_SCHEMA, BarsResult, Idle};
+use crate::trials::knobs::{self, KNOBS_SCHEMA, KnobsResult};
+use crate::trials::report::TrialFlags;
+use crate::trials::{Trial, run};
+
+/// The flags.
+#[derive(Args, Debug)]
+pub struct TrialArgs {
+    /// Only these, by the names that the table shows; more than once for more than one
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Blocks per contender: fewer than 6 allow no verdict
+    #[arg(long, value_name = "N", default_value_t = 7,
+          value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub blocks: u64,
+    /// How long a block is measured
+    #[arg(long, value_name = "DURATION", default_value = "700ms", value_parser = positive)]
+    pub block_duration: Duration,
+    /// Put the table into this Markdown file too, in place of what stands between the lines
+    /// `<!-- results: begin -->` and `<!-- results: end -->`
+    #[arg(long, value_name = "FILE")]
+    pub into: Option<PathBuf>,
+    #[allow(missing_docs)] // the flags say it
+    #[command(flatten)]
+    pub bench: BenchArgs,
+}
+
+impl TrialArgs {
+    fn flags(&self) -> TrialFlags {
+        TrialFlags {
+            blocks: self.blocks,
+            block_s: self.block_duration.as_secs_f64(),
+            client_threads: self.bench.threads().get(),
+            server_workers: self.bench.launch().workers.get(),
+            seed: self.bench.seed,
+        }
+    }
+
+    /// Those of the names that were given, or all.
+    fn choose<'a>(
+        &self,
+        all: impl Iterator<Item = &'a Trial> + Clone,
+    ) -> Result<Vec<&'a Trial>, BenchError> {
+        let unknown = |name: &&String| all.clone().all(|trial| trial.name != name.as_str());
+        if let Some(name) = self.only.iter().find(unknown) {
+            let known = all.map(|trial| trial.name).collect::<Vec<_>>().join("; ");
+            return Err(BenchError::Unknown { what: "trial", name: name.clone(), known });
+        }
+        let is_wanted = |trial: &&Trial| {
+            self.only.is_empty() || self.only.iter().any(|name| name == trial.name)
+        };
+        Ok(all.filter(is_wanted).collect())
+    }
+}
+
+/// Each server passes the gate with the flags that it is measured with, or nothing is measured.
+fn ready<'a>(
+    args: &TrialArgs,
+    servers: impl Iterator<Item = Contender>,
+    interrupt: &'a Interrupt,
+) -> anyhow::Result<Bench<'a>> {
+    let servers: Vec<Contender> = servers.collect();
+    let subjects: Vec<Subject> = servers.iter().copied().map(Subject::Started).collect();
+    let bench = Bench::new(&args.bench, &subjects, interrupt)?;
+    for server in servers {
+        if let Some(refused) = bench.gate(server)? {
+            anyhow::bail!("{} was not measured: {refused}", server.name);
+        }
+    }
+    Ok(bench)
+}
+
+pub(super) fn bars(args: &TrialArgs) -> anyhow::Result<ExitCode> {
+    measure_bars(args).or_else(compare::usage)
+}
+
+fn measure_bars(args: &TrialArgs) -> anyhow::Result<ExitCode> {
+    let interrupt = interrupt()?;
+    if !args.bench.servers.is_empty() {
+        return Ok(without_servers());
+    }
+    let trials = args.choose(bars::TRIALS.iter())?;
+    let mut bench = ready(args, bars::servers(), &interrupt)?;
+    let idle = if args.only.is_empty() { idle(args, &bench)? } else { Vec::new() };
+    let flags = args.flags();
+    let trials = run(&trials, &flags, &mut bench)?;
+    let result = BarsResult {
+        schema: BARS_SCHEMA.to_owned(),
+        environment: Environment::look(),
+        command: command_line(),
+        flags,
+        interrupted: bench.is_interrupted(),
+        idle,
+        trials,
+    };
+    let markdown = bars::markdown(&result);
+    args.bench.write("bars", &result, Some(&markdown))?;
+    if let Some(page) = &args.into {
+        insert(page, &markdown)?;
+    }
+    args.bench.show(&result, &bars::terminal(&result))?;
+    Ok(ended(result.interrupted))
+}
+
+/// What an idle connection takes, measured as often as the blocks of a trial.
+fn idle(args: &TrialArgs, bench: &Bench<'_>) -> anyhow::Result<Vec<Idle>> {
+    let mut all = Vec::new();
+    for (contender, _) in bars::IDLE_BARS {
+        eprintln!("an idle connection: {}", contender.name);
+        let mut bytes = Vec::new();
+        for _ in 0..args.blocks {
+            if bench.is_interrupted() {
+                return Ok(all);
+            }
+            bytes.extend(memory::idle_connection_bytes(*contender, bench.launch())?);
+        }
+        let server = contender.name.to_owned();
+        all.extend(bootstrap::of_median(&bytes, CONFIDENCE).map(|bytes| Idle { server, bytes }));
+    }
+    Ok(all)
+}
+
+pub(super) fn knobs(args: &TrialArgs) -> anyhow::Result<ExitCode> {
+    measure_knobs(args).or_else(compare::usage)
+}
+
+fn measure_knobs(args: &TrialArgs) -> anyhow::Result<ExitCode> {
+    let interrupt = interrupt()?;
+    if !args.bench.servers.is_empty() {
+        return Ok(without_servers());
+    }
+    let trials = args.choose(knobs::KNOBS.iter().map(|knob| &knob.trial))?;
+    // Not gated: a knob may well be turned to where a server no longer keeps every promise.
+    let servers: Vec<Subject> = knobs::servers().map(Subject::Started).collect();
+    let mut bench = Bench::new(&args.bench, &servers, &interrupt)?;
+    let flags = args.flags();
+    let trials = run(&trials, &flags, &mut bench)?;
+    let result = KnobsResult {
+        schema: KNOBS_SCHEMA.to_owned(),
+        environment: Environment::look(),
+        command: command_line(),
+        flags,
+        interrupted: bench.is_interrupted(),
+        trials,
+    };
+    let markdown = knobs::markdown(&result);
+    args.bench.write("knobs", &result, Some(&markdown))?;
+    if let Some(page) = &args.into {
+        insert(page, &markdown)?;
+    }
+    args.bench.show(&result, &knobs::terminal(&result))?;
+    Ok(ended(result.interrupted))
+}
+
+fn without_servers() -> ExitCode {
+    eprintln!(
+        "loadtest: the trials have servers of their own: choose with --only in place of --servers"
+    );
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn ended(interrupted: bool) -> ExitCode {
+    if interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS }
+}
