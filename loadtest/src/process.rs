@@ -83,6 +83,8 @@ pub struct Launch {
     pub bin_dir: PathBuf,
     /// What each gets as `--workers`.
     pub workers: NonZeroUsize,
+    /// Whether each counts its allocations, which costs it time.
+    pub counts_allocations: bool,
 }
 
 /// A running server.
@@ -107,7 +109,9 @@ impl Server {
             let this = std::env::current_exe();
             (this.unwrap_or_else(|_| bin_dir.join("loadtest")), vec!["floor".to_owned()])
         } else {
-            (bin_dir.join(contender.name), vec![format!("--workers={}", launch.workers)])
+            let workers = format!("--workers={}", launch.workers);
+            let counts = launch.counts_allocations.then(|| "--count-allocations=on".to_owned());
+            (bin_dir.join(contender.name), [workers].into_iter().chain(counts).collect())
         };
         let mut child = Command::new(&path)
             .args(arguments)
@@ -236,7 +240,11 @@ mod tests {
         let path = directory.path().join("epoll");
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let launch = Launch { bin_dir: directory.path().to_owned(), workers: NonZeroUsize::MIN };
+        let launch = Launch {
+            bin_dir: directory.path().to_owned(),
+            workers: NonZeroUsize::MIN,
+            counts_allocations: false,
+        };
         Server::start(SERVERS[3], &launch).unwrap()
     }
 
