@@ -38,11 +38,10 @@ pub fn comparison(comparison: &Comparison, rows: &[Row], prefix: &str) -> Vec<Ch
         let (axis, figure) = ("microseconds per request", "cpu_us_per_request");
         let chart = bars(id("cpu"), "CPU of the server", axis, figure, 1.0, &entries);
         charts.push(chart.part(n + 1));
-        let ledger = [
-            parts(id("calls"), "System calls by kind", "per request", &CALLS, &entries),
-            parts(id("cpu-parts"), "CPU, user and system", axis, &CPU, &entries),
-        ];
-        charts.extend(ledger.map(|chart| chart.part(n + 1)));
+        let calls = parts(id("calls"), "System calls by kind", "per request", &CALLS, &entries);
+        charts.push(calls.part(n + 1));
+        let cpu = parts(id("cpu-parts"), "CPU, user and system", axis, &CPU, &entries);
+        charts.push(cpu.part(n + 1));
     }
     let idle: Vec<&Row> = rows.iter().filter(|row| row.kind == "slope").collect();
     let figure = "user_bytes_per_connection";
