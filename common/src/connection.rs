@@ -22,7 +22,7 @@
 use std::time::{Duration, Instant};
 
 use crate::frame::{self, FrameError, PREFIX_BYTES};
-use crate::message::{Code, Request, Response};
+use crate::message::{Code, Request, Response, Work};
 use crate::{codec, spare};
 
 /// The bounds of one connection, in bytes.
@@ -79,6 +79,27 @@ enum Input {
     Ended,
 }
 
+/// Bytes that a connection moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Those that reads brought.
+    pub received: u64,
+    /// Those that writes took.
+    pub sent: u64,
+    /// Those that were copied on the way from one to the other: what was read into the buffer of
+    /// the connection, the payload of an echo out of it, and its reply into the buffer of replies.
+    /// What those buffers copy when they grow is not counted.
+    pub copied: u64,
+}
+
+impl std::ops::AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+        self.copied += other.copied;
+    }
+}
+
 /// The state of one framed connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -87,6 +108,8 @@ pub struct Connection {
     inbound: Buffer,
     outbound: Buffer,
     unanswered: usize,
+    /// Since [`take_moved`](Connection::take_moved).
+    moved: Moved,
     /// Replies that gather for [`take_delivered`](Connection::take_delivered), and when the read
     /// came that completed the first of their requests.
     undelivered: u64,
@@ -113,6 +136,7 @@ impl Connection {
             inbound: Buffer::default(),
             outbound: Buffer::default(),
             unanswered: 0,
+            moved: Moved::default(),
             undelivered: 0,
             undelivered_since: now,
             taken_at: now,
@@ -127,12 +151,14 @@ impl Connection {
     /// where that buffer lives (a stack, a loop) is the model's affair.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
         (self.read_at, self.active_at) = (now, now);
+        self.moved.received += bytes.len() as u64;
         match &mut self.input {
             Input::Open => {
                 if self.inbound.is_empty() {
                     self.began_at = now;
                 }
                 self.inbound.push(bytes);
+                self.moved.copied += bytes.len() as u64;
             }
             Input::Unwanted { bytes_left } if bytes.len() < *bytes_left => {
                 *bytes_left -= bytes.len();
@@ -174,6 +200,9 @@ impl Connection {
                 // nothing is read.
                 self.began_at = self.read_at;
                 self.unanswered += 1;
+                if let Some(Work::Echo(payload)) = &request.work {
+                    self.moved.copied += payload.len() as u64;
+                }
                 self.taken_at = self.read_at;
                 Ok(Some(request))
             }
@@ -214,7 +243,9 @@ impl Connection {
             self.undelivered_since = self.taken_at;
         }
         self.undelivered += 1;
+        let unsent = self.outbound.len();
         codec::encode(&response, self.outbound.tail());
+        self.moved.copied += (self.outbound.len() - unsent) as u64;
         spare::give(response.payload);
     }
 
@@ -227,10 +258,16 @@ impl Connection {
     pub fn sent(&mut self, bytes: usize, now: Instant) {
         self.active_at = now;
         self.stalled_at = None;
+        self.moved.sent += bytes as u64;
         self.outbound.consume(bytes);
         if matches!(self.input, Input::Unwanted { .. }) {
             self.began_at = now; // from now on the peer is waited for, to see the end
         }
+    }
+
+    /// The bytes that were moved since this was last asked. Only for whoever measures.
+    pub fn take_moved(&mut self) -> Moved {
+        std::mem::take(&mut self.moved)
     }
 
     /// Where all replies are on their way: how many since this was last asked, and since when the
@@ -378,7 +415,6 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Work;
     use crate::{Plan, Service};
     use proptest::prelude::*;
 
@@ -450,6 +486,12 @@ mod tests {
             }
             connection.received_eof();
             prop_assert!(connection.is_finished());
+            let (received, sent_bytes) = (bytes.len() as u64, sent.len() as u64);
+            let echoed = payloads.iter().map(Vec::len).sum::<usize>() as u64;
+            let copied = received + echoed + sent_bytes;
+            let moved = Moved { received, sent: sent_bytes, copied };
+            prop_assert_eq!(connection.take_moved(), moved);
+            prop_assert_eq!(connection.take_moved(), Moved::default());
             let expected: Vec<_> =
                 (0..).zip(payloads).map(|(id, payload)| Response::ok(id, payload)).collect();
             prop_assert_eq!(replies(&sent), expected);

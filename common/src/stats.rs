@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::connection::{Connection, Timeout};
+use crate::connection::{Connection, Moved, Timeout};
 use crate::latency::{Distribution, Histogram, Latencies};
 use crate::message::{Code, Response};
 use crate::sync::Arc;
@@ -28,6 +28,12 @@ struct Counters {
     reads: AtomicU64,
     writes: AtomicU64,
     waits: AtomicU64,
+    wakes: AtomicU64,
+    registrations: AtomicU64,
+    handoffs: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    bytes_copied: AtomicU64,
     in_progress: AtomicU64,
     in_progress_peak: AtomicU64,
     queued: AtomicU64,
@@ -108,6 +114,33 @@ pub struct Snapshot {
     /// What came and was no request.
     #[serde(default)]
     pub protocol_errors: u64,
+    /// System calls that woke up a loop from another thread: writes to its eventfd. A runtime's
+    /// own are not among them.
+    #[serde(default)]
+    pub wakes: u64,
+    /// System calls that said which events of a socket are to be told (`epoll_ctl`). A runtime's
+    /// own are not among them.
+    #[serde(default)]
+    pub registrations: u64,
+    /// Work that was put into another thread's queue. Where that thread sleeps, this costs a futex
+    /// call, which the queue makes and nobody counts.
+    #[serde(default)]
+    pub handoffs: u64,
+    /// Bytes that those reads brought: the kernel copied each.
+    #[serde(default)]
+    pub bytes_read: u64,
+    /// Bytes that those writes took: the kernel copied each.
+    #[serde(default)]
+    pub bytes_written: u64,
+    /// Bytes that framed connections copied: see [`Moved::copied`]. Nobody counts those of HTTP/2.
+    #[serde(default)]
+    pub bytes_copied: u64,
+    /// Times that memory was asked for, by all threads; none where that is not counted.
+    #[serde(default)]
+    pub allocations: Option<u64>,
+    /// Bytes that were asked for.
+    #[serde(default)]
+    pub allocated_bytes: Option<u64>,
 }
 
 /// What one turn of a server did: plain numbers, added to [`Stats`] once a turn, so that cores
@@ -124,6 +157,14 @@ pub struct Tally {
     pub writes: u64,
     /// See [`Snapshot::waits`].
     pub waits: u64,
+    /// See [`Snapshot::wakes`].
+    pub wakes: u64,
+    /// See [`Snapshot::registrations`].
+    pub registrations: u64,
+    /// See [`Snapshot::handoffs`].
+    pub handoffs: u64,
+    /// See [`Snapshot::bytes_read`] and those after it.
+    pub moved: Moved,
     /// How many of those that failed were answered with which of [`ERRORS`].
     pub errors: [u64; ERRORS.len()],
     /// How long they took, where [`Stats::tally`] knows of somebody who asks.
@@ -141,8 +182,10 @@ impl Tally {
         }
     }
 
-    /// Takes down how long the replies took that the kernel now has, if anybody wants to know.
+    /// Takes down which bytes a connection moved, and how long the replies took that the kernel now
+    /// has, if anybody wants to know.
     pub fn delivered(&mut self, connection: &mut Connection) {
+        self.moved += connection.take_moved();
         if let Some(latencies) = &mut self.latencies
             && let Some((replies, since)) = connection.take_delivered()
         {
@@ -199,12 +242,19 @@ impl Stats {
         if tally.failed > 0 {
             self.add_errors(tally);
         }
+        let moved = std::mem::take(&mut tally.moved);
         // What is left are those that went well.
         for (counter, by) in [
             (&self.counters.answered_ok, std::mem::take(&mut tally.requests)),
             (&self.counters.reads, std::mem::take(&mut tally.reads)),
             (&self.counters.writes, std::mem::take(&mut tally.writes)),
             (&self.counters.waits, std::mem::take(&mut tally.waits)),
+            (&self.counters.wakes, std::mem::take(&mut tally.wakes)),
+            (&self.counters.registrations, std::mem::take(&mut tally.registrations)),
+            (&self.counters.handoffs, std::mem::take(&mut tally.handoffs)),
+            (&self.counters.bytes_read, moved.received),
+            (&self.counters.bytes_written, moved.sent),
+            (&self.counters.bytes_copied, moved.copied),
         ] {
             if by > 0 {
                 counter.fetch_add(by, Relaxed);
@@ -306,6 +356,15 @@ impl Stats {
             resource_exhausted,
             internal,
             protocol_errors,
+            wakes: now(&counters.wakes),
+            registrations: now(&counters.registrations),
+            handoffs: now(&counters.handoffs),
+            bytes_read: now(&counters.bytes_read),
+            bytes_written: now(&counters.bytes_written),
+            bytes_copied: now(&counters.bytes_copied),
+            // Of the process, whose allocator knows.
+            allocations: None,
+            allocated_bytes: None,
         }
     }
 }
@@ -377,6 +436,18 @@ mod tests {
     }
 
     #[test]
+    fn all_that_a_turn_did_is_in_its_place() {
+        let (stats, moved) = (Stats::new(), Moved { received: 6, sent: 7, copied: 8 });
+        let mut tally =
+            Tally { waits: 2, wakes: 3, registrations: 4, handoffs: 5, moved, ..Tally::default() };
+        stats.add(&mut tally);
+        assert_eq!(tally, Tally::default());
+        let now = stats.snapshot();
+        assert_eq!((now.waits, now.wakes, now.registrations, now.handoffs), (2, 3, 4, 5));
+        assert_eq!((now.bytes_read, now.bytes_written, now.bytes_copied), (6, 7, 8));
+    }
+
+    #[test]
     fn every_error_has_its_place() {
         let (stats, mut tally) = (Stats::new(), Tally::default());
         tally.answered(&Response::ok(1, vec![]));
@@ -425,6 +496,7 @@ mod tests {
         let mut tally = stats.tally();
         for sent in [connection.to_send().len() - 1, 1] {
             tally.delivered(&mut connection);
+            tally.moved = Moved::default();
             assert_eq!(tally, stats.tally(), "not yet");
             connection.sent(sent, Instant::now());
         }

@@ -69,10 +69,13 @@ impl Contender {
         } else {
             Command::new(launch.bin_dir.join(self.program))
         };
-        // One loop for all: that is what makes it the floor.
-        let has_workers = |flag: &&&str| flag.starts_with("--workers");
-        if self.protocol != Protocol::Raw && self.flags.iter().find(has_workers).is_none() {
+        // The floor has one loop for all: that is what makes it the floor.
+        let has_workers = self.flags.iter().any(|flag| flag.starts_with("--workers"));
+        if self.protocol != Protocol::Raw && !has_workers {
             command.arg(format!("--workers={}", launch.workers));
+        }
+        if self.protocol != Protocol::Raw && launch.counts_allocations {
+            command.arg("--count-allocations=on");
         }
         command.args(self.flags);
         command
@@ -127,6 +130,8 @@ pub struct Launch {
     pub bin_dir: PathBuf,
     /// What each gets as `--workers`.
     pub workers: NonZeroUsize,
+    /// Whether each counts its allocations, which costs it time.
+    pub counts_allocations: bool,
 }
 
 /// A running server.
@@ -276,7 +281,11 @@ mod tests {
         let path = directory.path().join("epoll");
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let launch = Launch { bin_dir: directory.path().to_owned(), workers: NonZeroUsize::MIN };
+        let launch = Launch {
+            bin_dir: directory.path().to_owned(),
+            workers: NonZeroUsize::MIN,
+            counts_allocations: false,
+        };
         Server::start(SERVERS[3], &launch).unwrap()
     }
 

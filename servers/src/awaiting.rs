@@ -49,9 +49,13 @@ impl Player {
                 response
             }
             (Plan::Compute(job), Some(cores)) => {
+                self.hands_over();
                 compute(cores, || job.run(), place).await.unwrap_or_else(|| lost(id))
             }
-            (Plan::Block(job), Some(_)) => block(job, place).await.unwrap_or_else(|| lost(id)),
+            (Plan::Block(job), Some(_)) => {
+                self.hands_over();
+                block(job, place).await.unwrap_or_else(|| lost(id))
+            }
             (Plan::Compute(job), None) => job.run(),
             (Plan::Block(job), None) => job.run(),
         }
@@ -65,9 +69,16 @@ impl Player {
     ) -> Result<T, Undone> {
         let place = self.place().await.ok_or(Undone::Overloaded)?;
         match &self.cores {
-            Some(cores) => compute(cores, work, place).await.ok_or(Undone::Lost),
+            Some(cores) => {
+                self.hands_over();
+                compute(cores, work, place).await.ok_or(Undone::Lost)
+            }
             None => Ok(work()),
         }
+    }
+
+    fn hands_over(&self) {
+        self.context.stats.add(&mut Tally { handoffs: 1, ..Tally::default() });
     }
 
     /// A place, as soon as one is free; nothing where none is, and nobody is to wait for it.

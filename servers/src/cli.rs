@@ -16,6 +16,7 @@ use anyhow::Context;
 use clap::Args;
 use common::config::{CONNECTIONS_MAX_DEFAULT, DRAIN_TIMEOUT_DEFAULT, Overload};
 use common::frame::FRAME_BYTES_MAX_DEFAULT;
+use common::stats::Snapshot;
 use common::{Config, Service, Shutdown, Stats, Timeouts};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -25,6 +26,7 @@ use self::drain::{Drain, tell_supervisor, watch_signals};
 use self::logs::LogFormat;
 pub use self::sources::parse;
 use crate::admin::{Admin, Readiness};
+use crate::grpc::Switch;
 use crate::{Model, listener};
 
 /// More threads than any machine has cores: beyond, it is a slip of the finger.
@@ -106,6 +108,11 @@ pub struct CommonArgs {
     /// For people, or for programs: one object a line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
+
+    /// Whether to count allocations among what SIGUSR1 prints: for whoever asks what a request
+    /// costs, at the price of an addition for each
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    count_allocations: Switch,
 
     /// A TOML file of settings, named as these flags; environment and flags go before it
     #[arg(long, value_name = "FILE")]
@@ -204,6 +211,9 @@ pub fn main_with<'a>(
     prepare: impl FnOnce(&Readiness) -> anyhow::Result<Prepared<'a>>,
 ) -> ExitCode {
     logs::init(args.log, args.log_format);
+    if args.count_allocations == Switch::On {
+        allocator::count();
+    }
     let mut config = args.config();
     adjust(&mut config);
     let ready = Readiness::ready();
@@ -269,7 +279,13 @@ fn raise_descriptor_limit(connections_max: u64) {
 }
 
 fn print_stats(stats: &Stats) {
-    match serde_json::to_string(&stats.snapshot()) {
+    let counted = allocator::counted();
+    let now = Snapshot {
+        allocations: counted.map(|counted| counted.allocations),
+        allocated_bytes: counted.map(|counted| counted.bytes),
+        ..stats.snapshot()
+    };
+    match serde_json::to_string(&now) {
         Ok(json) => eprintln!("stats {json}"),
         Err(error) => tracing::error!(%error, "counters"),
     }

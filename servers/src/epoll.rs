@@ -301,6 +301,7 @@ impl EventLoop {
         let key = self.clients.insert(Client::new(socket, open, &self.desk));
         let token = Token(usize::try_from(key.data().as_ffi()).expect("a machine of 64 bits"));
         let both = Interest::READABLE | Interest::WRITABLE;
+        self.desk.tally.registrations += 1;
         let registered = self.poll.registry().register(self.clients[key].socket(), token, both);
         if registered.is_err() {
             self.clients.remove(key);

@@ -99,6 +99,7 @@ fn serve_whole_connections(
             return listener::refuse(&stream);
         }
         context.stats.queued();
+        context.stats.add(&mut Tally { handoffs: 1, ..Tally::default() });
         // There is room: nobody else puts anything in.
         let _ = queue.try_send(conversations.add(stream, open));
     })?;
@@ -134,7 +135,7 @@ impl Pool {
         match self.serve(client, tally) {
             Ok(mut session) => {
                 session.handed_over = false;
-                self.release(client, &mut session);
+                self.release(client, &mut session, tally);
             }
             Err(error) => {
                 tracing::debug!("connection: {error}");
@@ -187,13 +188,14 @@ impl Pool {
         }
     }
 
-    fn register(&self, socket: TcpStream, open: Open) -> io::Result<()> {
+    fn register(&self, socket: TcpStream, open: Open, tally: &mut Tally) -> io::Result<()> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let mut clients = self.clients();
         let client = |key| Arc::new(Client::new(key, socket, open, self.context.limits));
         let key = clients.insert_with_key(client);
         let data = EventData::new_u64(key.data().as_ffi());
+        tally.registrations += 1;
         let added = epoll::add(&self.epoll, &clients[key].socket, data, self.interest());
         if added.is_err() {
             clients.remove(key);
@@ -211,7 +213,7 @@ impl Pool {
     }
 
     /// Leaves a client, which nobody has now, to the events to come.
-    fn release(&self, client: &Client, session: &mut Session) {
+    fn release(&self, client: &Client, session: &mut Session, tally: &mut Tally) {
         let connection = &session.connection;
         if connection.output_ended() {
             let _ = client.socket.shutdown(net::Shutdown::Write);
@@ -228,6 +230,7 @@ impl Pool {
         }
         // An edge that was passed over does not come again; this makes another.
         let data = EventData::new_u64(client.key.data().as_ffi());
+        tally.registrations += 1;
         if epoll::modify(&self.epoll, &client.socket, data, flags).is_err() {
             self.remove(client);
         }
@@ -239,6 +242,7 @@ impl Pool {
     }
 
     fn wake_front(&self) {
+        self.context.stats.add(&mut Tally { wakes: 1, ..Tally::default() });
         let _ = rustix::io::write(&self.wake_up, &1_u64.to_ne_bytes());
     }
 

@@ -54,6 +54,7 @@ impl BenchArgs {
         Launch {
             bin_dir: self.bin_dir.clone().unwrap_or_else(|| beside.to_owned()),
             workers: self.workers.map_or_else(|| workers_beside(self.threads()), at_least_one),
+            counts_allocations: false,
         }
     }
 

@@ -75,7 +75,11 @@ impl MemoryArgs {
             (Some(target), Some(pid)) => Subjects::Running { target, pid },
             _ => Subjects::Started(
                 choose_servers(&self.servers, false).map_err(|error| error.to_string())?,
-                Launch { bin_dir: self.bin_dir(), workers: self.workers() },
+                Launch {
+                    bin_dir: self.bin_dir(),
+                    workers: self.workers(),
+                    counts_allocations: false,
+                },
             ),
         };
         let requests = Requests { work: self.work, count: self.requests };

@@ -146,6 +146,11 @@ impl<'a> Bench<'a> {
         self.interrupt.is_triggered()
     }
 
+    /// What ends a run early.
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        self.interrupt
+    }
+
     /// How servers are started here.
     pub fn launch(&self) -> &Launch {
         &self.launch
@@ -192,16 +197,9 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn measure(&self, subject: &Subject, load: &Load, number: u64) -> Result<Measured, BenchError> {
-        let (server, target, server_pid) = match *subject {
-            Subject::Started(contender) => {
-                let server = Server::start(contender, &self.launch)?;
-                let (target, pid) = (server.target, server.pid());
-                (Some(server), target, Some(pid))
-            }
-            Subject::Running(target, pid) => (None, target, pid),
-        };
-        let config = RunConfig {
+    /// One run of this load.
+    pub(super) fn config(&self, load: &Load, target: Target, server_pid: Option<i32>) -> RunConfig {
+        RunConfig {
             connections: load.connections,
             threads: self.threads,
             schedule: load.schedule.clone(),
@@ -213,8 +211,19 @@ impl<'a> Bench<'a> {
             background_idle: load.idle,
             requests_per_connection: load.requests_per_connection,
             ..RunConfig::new(target, load.mix.clone())
+        }
+    }
+
+    fn measure(&self, subject: &Subject, load: &Load, number: u64) -> Result<Measured, BenchError> {
+        let (server, target, server_pid) = match *subject {
+            Subject::Started(contender) => {
+                let server = Server::start(contender, &self.launch)?;
+                let (target, pid) = (server.target, server.pid());
+                (Some(server), target, Some(pid))
+            }
+            Subject::Running(target, pid) => (None, target, pid),
         };
-        let finished = run(&config, self.interrupt)?;
+        let finished = run(&self.config(load, target, server_pid), self.interrupt)?;
         let run = without_detail(finished.result);
         let calls = server
             .and_then(|server| server.stats())

@@ -8,6 +8,7 @@ pub mod bench;
 pub(crate) mod beside;
 pub mod evaluate;
 pub(crate) mod grid;
+pub mod ledger;
 pub(crate) mod progress;
 pub mod report;
 pub mod scenario;
@@ -106,9 +107,10 @@ impl<'a> Comparing<'a> {
         let flags = flags(args);
         let runs: usize =
             scenarios.iter().map(|scenario| servers + usize::from(scenario.has_floor())).sum();
+        let steps = (servers * (1 + scenarios.len())) as u64 + runs as u64 * flags.blocks;
         Self {
             bench,
-            progress: Progress::new(servers as u64 + runs as u64 * flags.blocks),
+            progress: Progress::new(steps),
             result: Comparison {
                 schema: COMPARE_SCHEMA.to_owned(),
                 environment: Environment::look(),
@@ -176,6 +178,10 @@ impl<'a> Comparing<'a> {
         let names = contenders.iter().map(|contender| contender.name.to_owned());
         let mut entries: Vec<Entry> =
             names.zip(blocks).map(|(name, blocks)| Entry::new(name, blocks)).collect();
+        for (entry, contender) in entries.iter_mut().zip(&contenders) {
+            entry.ledger = self.bench.ledger(*contender, &load)?;
+            self.progress.step();
+        }
         // Now, since the open loop needs what the closed one was capable of.
         evaluate(&mut entries, rate_rps.is_some());
         self.result.scenarios.push(ScenarioReport {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{evaluate, warnings};
+use super::ledger::Ledger;
 use crate::audit::SATURATED;
 use crate::baseline::report::BaselineReport;
 use crate::environment::Environment;
@@ -132,6 +133,9 @@ pub struct Entry {
     /// Whether no block may be believed, so that the figures are those of bad ones.
     #[serde(default)]
     pub doubtful: bool,
+    /// What a request cost, by the server's own counters, in a block that is not among `blocks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
 }
 
 impl Entry {
@@ -145,6 +149,7 @@ impl Entry {
             bounds: Bounds::default(),
             against_best: None,
             doubtful: false,
+            ledger: None,
         }
     }
 }
@@ -196,6 +201,12 @@ pub struct Medians {
     pub of_best: Option<f64>,
     /// CPU of the server, microseconds per request.
     pub cpu_us_per_request: Option<f64>,
+    /// The user's part of it.
+    #[serde(default)]
+    pub cpu_user_us_per_request: Option<f64>,
+    /// The kernel's.
+    #[serde(default)]
+    pub cpu_system_us_per_request: Option<f64>,
     /// Of the server, with its connections open.
     pub rss_anon_bytes: Option<f64>,
     /// Of the server, with its connections open.
@@ -204,6 +215,12 @@ pub struct Medians {
     pub threads: Option<f64>,
     /// Of the server.
     pub context_switches_per_request: Option<f64>,
+    /// Those in which a thread waited.
+    #[serde(default)]
+    pub voluntary_switches_per_request: Option<f64>,
+    /// Those in which it was made to.
+    #[serde(default)]
+    pub involuntary_switches_per_request: Option<f64>,
     /// Of the server.
     pub system_calls_per_request: Option<f64>,
     /// Response time.

@@ -9,6 +9,7 @@ use console::style;
 
 use super::evaluate::ranked;
 use super::grid::{Grid, NOTHING, Row, Tone, digits, measured_on, plus_minus, ratio, times};
+use super::ledger::Ledger;
 use super::report::{Bound, Bounds, Comparison, Entry, Flags, ScenarioReport};
 use crate::process::FLOOR;
 use crate::statistics::Verdict;
@@ -54,10 +55,37 @@ const OPEN: [Column; 4] = [
     ("achieved", |e| grouped(e.medians.throughput_rps)),
 ];
 
+/// What a request asks of the kernel and of other threads.
+const CALLS: [Column; 9] = [
+    ("syscalls", |e| ledger(e, |ledger| Some(ledger.system_calls()), 3)),
+    ("reads", |e| ledger(e, |ledger| Some(ledger.reads), 3)),
+    ("writes", |e| ledger(e, |ledger| Some(ledger.writes), 3)),
+    ("waits", |e| ledger(e, |ledger| Some(ledger.waits), 3)),
+    ("wakes", |e| ledger(e, |ledger| Some(ledger.wakes), 3)),
+    ("re-arms", |e| ledger(e, |ledger| Some(ledger.registrations), 3)),
+    ("hand-offs", |e| ledger(e, |ledger| Some(ledger.handoffs), 3)),
+    ("waited", |e| digits(e.medians.voluntary_switches_per_request, 3)),
+    ("preempted", |e| digits(e.medians.involuntary_switches_per_request, 3)),
+];
+
+/// What it moves, and what of the machine it takes.
+const WORK: [Column; 7] = [
+    ("read B", |e| ledger(e, |ledger| Some(ledger.bytes_read), 0)),
+    ("written B", |e| ledger(e, |ledger| Some(ledger.bytes_written), 0)),
+    ("copied B", |e| ledger(e, |ledger| ledger.bytes_copied, 0)),
+    ("allocations", |e| ledger(e, |ledger| ledger.allocations, 2)),
+    ("allocated B", |e| ledger(e, |ledger| ledger.allocated_bytes, 0)),
+    ("user us", |e| digits(e.medians.cpu_user_us_per_request, 2)),
+    ("system us", |e| digits(e.medians.cpu_system_us_per_request, 2)),
+];
+
 /// What the heads and marks mean.
 const LEGEND: &str = "Medians over blocks. CPU, system calls (the server's own count of reads, \
     writes and waits) and\ncontext switches are the server's, per request; MiB is its anonymous \
     memory (RssAnon). The floor\nechoes the same bytes on one bare epoll loop.";
+const LEGEND_LEDGER: &str = "Below each table its ledger, per request: the server's own counters, \
+    of a block of half a second\nthat is in no median, for allocations are counted in it. Context \
+    switches (a thread waited, or was\npreempted) and CPU time are medians over the other blocks.";
 const LEGEND_TIE: &str = "tie: cannot be told from the best: the interval of the ratio holds 1, or \
     a sign-flip test would\ncall two that are the same different in more than one of 20 cases.";
 const LEGEND_FEW: &str =
@@ -82,16 +110,27 @@ fn is_floor(entry: &Entry) -> bool {
     entry.server == FLOOR.name
 }
 
+fn ledger(entry: &Entry, figure: fn(&Ledger) -> Option<f64>, places: usize) -> String {
+    digits(entry.ledger.as_ref().and_then(figure), places)
+}
+
+/// The tables of one scenario: what it is compared by, and then its ledger, where there is one.
+fn grids(scenario: &ScenarioReport) -> Vec<Grid> {
+    let first = if scenario.rate_rps.is_some() { &OPEN } else { &CLOSED };
+    let mut grids = vec![grid(scenario, "server", &[&first[..], &COSTS[..]].concat())];
+    if scenario.entries.iter().any(|entry| entry.ledger.is_some()) {
+        grids.extend([&CALLS[..], &WORK[..]].map(|part| grid(scenario, "per request", part)));
+    }
+    grids
+}
+
 /// One scenario's rows, the best first and the floor last.
-fn grid(scenario: &ScenarioReport) -> Grid {
-    let is_open = scenario.rate_rps.is_some();
-    let first = if is_open { &OPEN[..] } else { &CLOSED[..] };
-    let columns = || first.iter().chain(&COSTS);
-    let mut grid = Grid::new("server", &columns().map(|(head, _)| *head).collect::<Vec<_>>());
-    let ranked = ranked(&scenario.entries, is_open);
+fn grid(scenario: &ScenarioReport, corner: &'static str, columns: &[Column]) -> Grid {
+    let mut grid = Grid::new(corner, &columns.iter().map(|(head, _)| *head).collect::<Vec<_>>());
+    let ranked = ranked(&scenario.entries, scenario.rate_rps.is_some());
     grid.rows.extend(ranked.into_iter().enumerate().map(|(at, entry)| Row {
         name: entry.server.clone(),
-        cells: columns().map(|(_, cell)| cell(entry)).collect(),
+        cells: columns.iter().map(|(_, cell)| cell(entry)).collect(),
         tone: match (is_floor(entry), at) {
             (true, _) => Tone::Faint,
             (false, 0) => Tone::Best,
@@ -116,6 +155,7 @@ fn legend(comparison: &Comparison) -> String {
         ));
     }
     let told = [
+        (has(|entry| entry.ledger.is_some()), LEGEND_LEDGER),
         (has(|entry| entry.against_best == Some(Verdict::Tie)), LEGEND_TIE),
         (has(|entry| entry.against_best == Some(Verdict::TooFew)), LEGEND_FEW),
         (has(|entry| entry.bounds != Bounds::default()), LEGEND_BOUND),
@@ -135,7 +175,7 @@ pub fn terminal(comparison: &Comparison) -> String {
 fn write_terminal(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for scenario in &comparison.scenarios {
         writeln!(out, "{}", style(&scenario.title).bold())?;
-        grid(scenario).terminal(out)?;
+        grids(scenario).iter().try_for_each(|grid| grid.terminal(out))?;
         writeln!(out, "  {}\n", style(&scenario.shows).italic().dim())?;
     }
     if let Some(idle) = idle(comparison) {
@@ -186,7 +226,7 @@ pub fn markdown(comparison: &Comparison) -> String {
 fn write_markdown(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for scenario in &comparison.scenarios {
         writeln!(out, "**{}** ({})\n", scenario.title, scenario.shows)?;
-        grid(scenario).markdown(out)?;
+        grids(scenario).iter().try_for_each(|grid| grid.markdown(out))?;
     }
     if let Some(idle) = idle(comparison) {
         writeln!(out, "An idle connection (RssAnon): {idle}.\n")?;
@@ -227,6 +267,10 @@ mod tests {
             rss_anon_bytes: 999 << 20,
             threads: 1_002,
             context_switches_per_request: 3.071,
+            voluntary_switches_per_request: 13.071,
+            involuntary_switches_per_request: 10.071,
+            cpu_user_us_per_request: 1_158.84,
+            cpu_system_us_per_request: 1_158.84,
             ..ServerCost::default()
         };
         let costly = |mut block: Block| {
@@ -239,7 +283,9 @@ mod tests {
         let of = |server: &str, is_limited: bool| {
             let rate = |number: u64| 7_000_000.0 + 300_000.0 * (number * 3 % 7) as f64;
             let block = |n| if is_limited { limited(n, rate(n)) } else { block(n, rate(n), false) };
-            Entry::new(server.to_owned(), (0..7).map(block).map(costly).collect())
+            let mut entry = Entry::new(server.to_owned(), (0..7).map(block).map(costly).collect());
+            entry.ledger = (server != FLOOR.name).then_some(LEDGER);
+            entry
         };
         let mut entries = vec![of("threads", true), of("pool", false), of(FLOOR.name, true)];
         entries[1].blocks.iter_mut().for_each(|block| block.noisy = true);
@@ -251,6 +297,39 @@ mod tests {
         old.scenarios = vec![serde_json::from_value(scenario).unwrap()];
         old.evaluate();
         old
+    }
+
+    const LEDGER: Ledger = Ledger {
+        requests: 9_000_000,
+        reads: 13.1,
+        writes: 12.2,
+        waits: 11.3,
+        wakes: 10.4,
+        registrations: 10.5,
+        handoffs: 10.6,
+        bytes_read: 4_194_304.0,
+        bytes_written: 4_194_304.0,
+        bytes_copied: Some(12_582_912.0),
+        allocations: Some(1_021.7),
+        allocated_bytes: Some(12_582_912.0),
+    };
+
+    #[test]
+    fn the_ledger_has_a_row_for_each_server() {
+        let text = markdown(&wide(false));
+        let calls =
+            "57.500 | 13.100 | 12.200 | 11.300 | 10.400 | 10.500 | 10.600 | 13.071 | 10.071";
+        assert!(text.contains(&format!("| threads | {calls} |")), "{text}");
+        let work = "4194304 | 4194304 | 12582912 | 1021.70 | 12582912 | 1158.84 | 1158.84";
+        assert!(text.contains(&format!("| pool | {work} |")), "{text}");
+        let nothing = "- | - | - | - | - | 1158.84 | 1158.84";
+        assert!(
+            text.contains(&format!("| floor | {nothing} |")),
+            "it counts nothing itself: {text}"
+        );
+        assert!(text.contains("its ledger, per request"), "{text}");
+        let old = markdown(&Comparison::read(old_file().as_bytes()).unwrap());
+        assert!(!old.contains("ledger") && !old.contains("per request |"), "it has none: {old}");
     }
 
     fn old_file() -> String {

@@ -2,7 +2,7 @@
 //! fonts and sizes are the page's, for they depend on the reader's screen.
 
 use plotly::common::{ErrorData, ErrorType, HoverInfo, Line, LineShape, Marker, Mode, Orientation};
-use plotly::layout::{Axis as PlotlyAxis, AxisRange, AxisType, RangeMode};
+use plotly::layout::{Axis as PlotlyAxis, AxisRange, AxisType, BarMode, RangeMode};
 use plotly::{Bar as BarTrace, Layout, Plot, Scatter};
 use serde_json::{Value, json};
 
@@ -14,6 +14,8 @@ const KEYS: [&str; 6] = ["threads", "pool", "tasks", "epoll", "grpc", FLOOR.name
 /// Room for a bar, and for what stands around them.
 const BAR_PX: usize = 34;
 const BARS_MARGIN_PX: usize = 92;
+/// The same where there is a legend above them.
+const STACKS_MARGIN_PX: usize = BARS_MARGIN_PX + 24;
 /// A line chart that one can read tails from.
 const LINES_PX: usize = 400;
 
@@ -102,6 +104,23 @@ pub struct Bar {
     pub point: Point,
 }
 
+/// One kind of what bars are made of.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// In the legend.
+    pub name: String,
+    /// Decides its colour.
+    pub key: String,
+    /// Whose bars, the first on top, and how much of each it is.
+    pub bars: Vec<(String, Point)>,
+}
+
+impl Part {
+    fn is_nothing(&self) -> bool {
+        self.bars.iter().all(|(_, point)| point.y.is_none_or(|y| y == 0.0))
+    }
+}
+
 /// The colour of a server, or of the n-th of other things.
 pub fn key(name: &str, n: usize) -> String {
     if KEYS.contains(&name) { name.to_owned() } else { (n % KEYS.len() + 1).to_string() }
@@ -184,6 +203,41 @@ impl Chart {
             switch: false,
             y_title: String::new(),
             height_px,
+            traces,
+            plot,
+        }
+    }
+
+    /// Horizontal bars, the first on top, each of the same parts.
+    pub fn stacked(id: String, title: &str, x_title: &str, mut parts: Vec<Part>) -> Self {
+        parts.retain(|part| !part.is_nothing());
+        let height_px = parts.first().map_or(0, |part| BAR_PX * part.bars.len());
+        let mut plot = Plot::new();
+        let traces = parts.len();
+        for Part { name, key, bars } in parts {
+            let (names, points): (Vec<String>, Vec<Point>) = bars.into_iter().rev().unzip();
+            let lengths = points.iter().map(|point| point.y).collect();
+            let trace = BarTrace::new(lengths, names.iter().map(|name| text(name)).collect())
+                .name(text(&name))
+                .orientation(Orientation::Horizontal)
+                .legend_group(key)
+                .show_legend(true)
+                .hover_info(HoverInfo::Text)
+                .hover_text_array(points.iter().map(says).collect::<Vec<_>>());
+            plot.add_trace(trace);
+        }
+        let x_axis = PlotlyAxis::new().title(text(x_title)).range_mode(RangeMode::ToZero);
+        let layout = Layout::new().x_axis(x_axis).y_axis(PlotlyAxis::new());
+        plot.set_layout(layout.bar_mode(BarMode::Stack));
+        Self {
+            id,
+            part: 0,
+            title: title.to_owned(),
+            note: String::new(),
+            wide: false,
+            switch: false,
+            y_title: String::new(),
+            height_px: STACKS_MARGIN_PX + height_px,
             traces,
             plot,
         }

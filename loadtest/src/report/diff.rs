@@ -141,7 +141,7 @@ fn group(pair: [Option<&Row>; 2], alone: bool) -> Group {
         Place::Always => true,
         Place::Times => alone || open,
         Place::Ratios => !open,
-        Place::Alone => alone,
+        Place::Ledger | Place::Alone => alone,
     };
     let lines = FIGURES
         .iter()

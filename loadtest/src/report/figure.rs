@@ -29,11 +29,13 @@ pub enum Place {
     /// In tables of runs whose times mean something: in a closed loop they are connections over
     /// throughput and no more.
     Times,
+    /// In the ledger of a comparison: what a request costs, by kind.
+    Ledger,
     /// In the CSV, and where a run is shown alone.
     Alone,
 }
 
-use Place::{Alone, Always, Ratios, Times};
+use Place::{Alone, Always, Ledger, Ratios, Times};
 
 /// In the order of the columns.
 pub const FIGURES: &[Figure] = &[
@@ -57,8 +59,23 @@ pub const FIGURES: &[Figure] = &[
     figure("service_p99_us", "service p99", time, Alone),
     figure("send_lag_p50_us", "send lag p50", time, Alone),
     figure("send_lag_p99_us", "send lag p99", time, Alone),
+    figure("cpu_user_us_per_request", "CPU user us", two_digits, Ledger),
+    figure("cpu_system_us_per_request", "CPU system us", two_digits, Ledger),
     figure("cpu_us_per_request", "CPU us/request", two_digits, Always),
     figure("system_calls_per_request", "system calls/request", two_digits, Always),
+    figure("reads_per_request", "reads", three_digits, Ledger),
+    figure("writes_per_request", "writes", three_digits, Ledger),
+    figure("waits_per_request", "waits", three_digits, Ledger),
+    figure("wakes_per_request", "wakes", three_digits, Ledger),
+    figure("registrations_per_request", "re-arms", three_digits, Ledger),
+    figure("handoffs_per_request", "hand-offs", three_digits, Ledger),
+    figure("voluntary_switches_per_request", "waited", three_digits, Ledger),
+    figure("involuntary_switches_per_request", "preempted", three_digits, Ledger),
+    figure("bytes_read_per_request", "read", bytes, Ledger),
+    figure("bytes_written_per_request", "written", bytes, Ledger),
+    figure("bytes_copied_per_request", "copied", bytes, Ledger),
+    figure("allocations_per_request", "allocations", two_digits, Ledger),
+    figure("allocated_bytes_per_request", "allocated", bytes, Ledger),
     figure("context_switches_per_request", "switches/request", three_digits, Always),
     figure("threads", "threads", grouped, Always),
     figure("rss_anon_bytes", "RssAnon", bytes, Always),

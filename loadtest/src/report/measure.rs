@@ -4,6 +4,8 @@
 
 use super::figure::{Measure, Measures};
 use super::schema::{MemoryPoint, Slopes};
+use crate::compare::ledger::Ledger;
+use crate::cost::ServerCost;
 use crate::result::{Quantiles, RunResult, StepResult};
 use crate::statistics::Interval;
 
@@ -37,6 +39,46 @@ pub fn figures(run: &RunResult) -> Vec<(&'static str, f64)> {
             ("pss_bytes", server.pss_bytes as f64),
         ]);
     }
+    figures.extend(run.server.iter().flat_map(parts));
+    figures
+}
+
+/// What it paid by kind; files from before they were told apart have the sums alone.
+fn parts(server: &ServerCost) -> Vec<(&'static str, f64)> {
+    let mut parts = Vec::new();
+    if server.cpu_user_us_per_request + server.cpu_system_us_per_request > 0.0 {
+        parts.extend([
+            ("cpu_user_us_per_request", server.cpu_user_us_per_request),
+            ("cpu_system_us_per_request", server.cpu_system_us_per_request),
+        ]);
+    }
+    if server.voluntary_switches_per_request + server.involuntary_switches_per_request > 0.0 {
+        parts.extend([
+            ("voluntary_switches_per_request", server.voluntary_switches_per_request),
+            ("involuntary_switches_per_request", server.involuntary_switches_per_request),
+        ]);
+    }
+    parts
+}
+
+/// What its own counters say of a request.
+pub fn of_ledger(ledger: &Ledger) -> Vec<(&'static str, f64)> {
+    let counted = [
+        ("bytes_copied_per_request", ledger.bytes_copied),
+        ("allocations_per_request", ledger.allocations),
+        ("allocated_bytes_per_request", ledger.allocated_bytes),
+    ];
+    let mut figures = vec![
+        ("reads_per_request", ledger.reads),
+        ("writes_per_request", ledger.writes),
+        ("waits_per_request", ledger.waits),
+        ("wakes_per_request", ledger.wakes),
+        ("registrations_per_request", ledger.registrations),
+        ("handoffs_per_request", ledger.handoffs),
+        ("bytes_read_per_request", ledger.bytes_read),
+        ("bytes_written_per_request", ledger.bytes_written),
+    ];
+    figures.extend(counted.into_iter().filter_map(|(name, value)| Some((name, value?))));
     figures
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::figure::{FIGURES, Figure, Measure, Measures};
 use super::input::{Document, Source};
-use super::measure::{figures, measured, of_point, of_slopes, of_step, plain};
+use super::measure::{figures, measured, of_ledger, of_point, of_slopes, of_step, plain};
 use super::schema::{Capacity, Comparison, Entry, Memory, Sweep};
 use crate::compare::evaluate::usable;
 use crate::compare::report::Block;
@@ -133,6 +133,7 @@ fn of_entries(entries: &[Entry]) -> Vec<Row> {
                 measures.insert("of_best", of_best);
             }
             overwrite(&mut measures, entry);
+            measures.extend(plain(entry.ledger.iter().flat_map(of_ledger).collect()));
             Row {
                 server: entry.server.clone(),
                 load: entry.blocks.first().map(|block| load(&block.run)).unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::compare::ledger::Ledger;
 use crate::compare::report::Block;
 use crate::result::RunResult;
 use crate::statistics::Interval;
@@ -56,6 +57,7 @@ pub struct Entry {
     pub blocks: Vec<Block>,
     pub medians: Medians,
     pub intervals: Intervals,
+    pub ledger: Option<Ledger>,
 }
 
 /// `quintet/sweep/1`: the servers over a parameter.

@@ -76,7 +76,10 @@ pub fn tables(source: &Source) -> Vec<Table> {
                 ..servers("Growth of RssAnon", &rows, "slope")
             };
             scenarios
-                .map(|(n, scenario)| Table { part: n + 1, ..of_scenario(&scenario.name, &rows) })
+                .flat_map(|(n, scenario)| {
+                    let tables = [of_scenario, ledger].map(|of| of(&scenario.name, &rows));
+                    tables.map(|table| Table { part: n + 1, ..table })
+                })
                 .chain([idle])
                 .collect()
         }
@@ -140,14 +143,28 @@ fn load_text(row: &Row) -> String {
 
 /// The servers of a scenario, the best first and the floor last.
 fn of_scenario(name: &str, rows: &[Row]) -> Table {
+    table("Medians over blocks", &[("server", server)], &entries(name, rows))
+}
+
+/// What a request costs each of them, by kind; empty where the file does not say it.
+fn ledger(name: &str, rows: &[Row]) -> Table {
+    let is_known = |row: &&Row| row.measures.contains_key("reads_per_request");
+    let chosen: Vec<&Row> = entries(name, rows).into_iter().filter(is_known).collect();
+    let is_of_it = |figure: &&Figure| figure.place == Place::Ledger;
+    let caption = "The ledger, per request: the server's counters, of a block that is in no median";
+    table_of(caption, &[("server", |row| Cell::text(&row.server))], &chosen, is_of_it)
+}
+
+/// The rows of a scenario, ranked.
+pub fn entries<'a>(scenario: &str, rows: &'a [Row]) -> Vec<&'a Row> {
     let mut chosen: Vec<&Row> =
-        rows.iter().filter(|row| row.kind == "entry" && row.scenario == name).collect();
+        rows.iter().filter(|row| row.kind == "entry" && row.scenario == scenario).collect();
     rank(&mut chosen);
-    table("Medians over blocks", &[("server", server)], &chosen)
+    chosen
 }
 
 /// By throughput; where the rate was given, by the tail.
-pub fn rank(rows: &mut [&Row]) {
+fn rank(rows: &mut [&Row]) {
     let value = |row: &Row, name: &str| row.measures.get(name).map_or(0.0, |m| m.value);
     rows.sort_by(|a, b| {
         let is_floor = |row: &Row| row.server == FLOOR.name;
@@ -219,8 +236,18 @@ fn table(caption: &str, names: &[Name], rows: &[&Row]) -> Table {
         Place::Always => true,
         Place::Times => open,
         Place::Ratios => !open,
-        Place::Alone => false,
+        Place::Ledger | Place::Alone => false,
     };
+    table_of(caption, names, rows, placed)
+}
+
+/// The same of the figures that have a place there.
+fn table_of(
+    caption: &str,
+    names: &[Name],
+    rows: &[&Row],
+    placed: impl Fn(&&Figure) -> bool,
+) -> Table {
     let known = |figure: &&Figure| rows.iter().any(|row| row.measures.contains_key(figure.name));
     let figures: Vec<&Figure> = FIGURES.iter().filter(placed).filter(known).collect();
     let heads = names.iter().map(|(head, _)| *head).chain(figures.iter().map(|f| f.head));

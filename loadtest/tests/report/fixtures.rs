@@ -42,6 +42,31 @@ pub(crate) fn comparison() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/compare.json")
 }
 
+/// The same with a ledger of every server; the floor has none.
+pub(crate) fn comparison_with_ledger() -> Value {
+    let mut file: Value = serde_json::from_slice(&fs::read(comparison()).unwrap()).unwrap();
+    for scenario in file["scenarios"].as_array_mut().unwrap() {
+        for entry in scenario["entries"].as_array_mut().unwrap() {
+            let place = SERVERS.iter().position(|name| entry["server"] == *name).unwrap();
+            if place < SERVERS.len() - 1 {
+                entry["ledger"] = ledger(place);
+            }
+        }
+    }
+    file
+}
+
+/// Of a server of that place in [`SERVERS`]: none wakes another, and gRPC's copies nobody counts.
+pub(crate) fn ledger(place: usize) -> Value {
+    let part = place as f64 / 10.0;
+    json!({
+        "requests": 50_000, "reads": 1.0 + part, "writes": 1.0, "waits": part, "wakes": 0.0,
+        "registrations": part / 2.0, "handoffs": part, "bytes_read": 74.0, "bytes_written": 76.0,
+        "bytes_copied": (place != 4).then_some(214.0), "allocations": part * 40.0,
+        "allocated_bytes": part * 4_000.0,
+    })
+}
+
 /// A short run against the floor: open at `rate`, or closed.
 pub(crate) fn run(rate: Option<u32>) -> Value {
     let (_floor, address) = floor(&[]);

@@ -69,6 +69,34 @@ fn the_charts_of_a_comparison_have_its_figures() {
 }
 
 #[test]
+fn a_ledger_is_bars_of_its_parts_and_a_table() {
+    let files = Files::new();
+    let made = files.write("ledger.json", &fixtures::comparison_with_ledger());
+    let page = written(&[&made], &files.path("l.html"));
+    let charts = charts(&page);
+    let servers = &fixtures::SERVERS[..5];
+    for n in 0..json(&made)["scenarios"].as_array().unwrap().len() {
+        let plot = &chart(&charts, &format!("f0-s{n}-calls"))["plot"];
+        assert_eq!(plot["layout"]["barmode"], "stack");
+        let parts = plot["data"].as_array().unwrap();
+        let names: Vec<&str> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["reads", "writes", "waits", "re-arms"], "nobody was woken");
+        for (part, field) in parts.iter().zip(["reads", "writes", "waits", "registrations"]) {
+            let bars = part["y"].as_array().unwrap();
+            assert_eq!(bars.len(), servers.len(), "a bar for each, and none for the floor");
+            for (bar, length) in bars.iter().zip(part["x"].as_array().unwrap()) {
+                let place = servers.iter().position(|name| bar == name).unwrap();
+                assert_eq!(*length, fixtures::ledger(place)[field], "{field} of {bar}");
+            }
+        }
+    }
+    let tables = page.matches("<caption><span>The ledger, per request").count();
+    assert_eq!(tables, json(&made)["scenarios"].as_array().unwrap().len());
+    let old = written(&[&fixtures::comparison()], &files.path("old.html"));
+    assert!(!old.contains("The ledger") && !old.contains("-calls\""), "it has none");
+}
+
+#[test]
 fn the_tails_of_a_comparison_are_its_medians_with_intervals_around_them() {
     let files = Files::new();
     let page = written(&[&fixtures::comparison()], &files.path("c.html"));

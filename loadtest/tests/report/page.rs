@@ -24,7 +24,7 @@ fn everything(files: &Files) -> PathBuf {
         files.write("monday.json", &fixtures::rich_run(180.0)),
         files.write("tuesday.json", &fixtures::rich_run(140.0)),
         files.write("closed.json", &fixtures::run(None)),
-        fixtures::comparison(),
+        files.write("compare.json", &fixtures::comparison_with_ledger()),
         files.write("connections.json", &fixtures::sweep_connections()),
         files.write("rate.json", &fixtures::sweep_rate()),
         files.write("capacity.json", &fixtures::capacity()),

@@ -1,10 +1,16 @@
 //! The `epoll` server: event loops over epoll.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
+use allocator::Counting;
 use clap::Parser;
 use common::config::Offload;
 use servers::cli::{self, CommonArgs};
+
+/// The system's, and a count where `--count-allocations` asks for one.
+#[global_allocator]
+static ALLOCATOR: Counting<System> = Counting::new(System);
 
 /// Event loops over epoll
 #[derive(Parser)]

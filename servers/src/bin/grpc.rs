@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
+use allocator::Counting;
 use clap::Parser;
 use common::Config;
 use common::config::Offload;
+use mimalloc::MiMalloc;
 use servers::cli::{self, CommonArgs, Prepared};
 use servers::grpc::{self, Options};
 
 /// HTTP/2 allocates some twenty times a call; the framed servers do not for an echo, and keep the
 /// system's.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting<MiMalloc> = Counting::new(MiMalloc);
 
 /// HTTP/2 and gRPC, by tonic
 #[derive(Parser)]

@@ -1,10 +1,16 @@
 //! The `tasks` server: a tokio task per connection.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
+use allocator::Counting;
 use clap::Parser;
 use common::config::{Offload, Runtime};
 use servers::cli::{self, CommonArgs};
+
+/// The system's, and a count where `--count-allocations` asks for one.
+#[global_allocator]
+static ALLOCATOR: Counting<System> = Counting::new(System);
 
 /// A tokio task per connection
 #[derive(Parser)]

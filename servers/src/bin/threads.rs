@@ -1,9 +1,15 @@
 //! The `threads` server: a thread per connection.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
+use allocator::Counting;
 use clap::Parser;
 use servers::cli::{self, CommonArgs};
+
+/// The system's, and a count where `--count-allocations` asks for one.
+#[global_allocator]
+static ALLOCATOR: Counting<System> = Counting::new(System);
 
 /// A thread per connection
 #[derive(Parser)]

@@ -53,11 +53,14 @@ impl Desk {
         in_progress: InProgress,
     ) -> impl FnOnce(Response) + Send + 'static {
         self.jobs_elsewhere += 1;
+        self.tally.handoffs += 1;
         let (completed, waker) = (self.completed.clone(), Arc::clone(&self.waker));
+        let stats = self.context.stats.clone();
         move |response| {
             drop(in_progress);
             // Where the loop has ended, nobody waits for this.
             if completed.send((key, response)).is_ok() {
+                stats.add(&mut Tally { wakes: 1, ..Tally::default() });
                 let _ = waker.wake();
             }
         }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
+use common::connection::Moved;
 use common::stats::Tally;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,8 +33,13 @@ impl Wire {
             self.writes += 1;
             self.ledger.stalled_write(if self.is_stalled { self.writes } else { 0 });
         }
-        if poll.is_ready() {
-            self.count(Tally { writes: 1, ..Tally::default() });
+        if let Poll::Ready(taken) = &poll {
+            let sent = taken.as_ref().map_or(0, |bytes| *bytes as u64);
+            self.count(Tally {
+                writes: 1,
+                moved: Moved { sent, ..Moved::default() },
+                ..Tally::default()
+            });
         }
         poll
     }
@@ -49,9 +55,15 @@ impl AsyncRead for Wire {
         task: &mut Task<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(task, buffer);
         if poll.is_ready() {
-            self.count(Tally { reads: 1, ..Tally::default() });
+            let received = (buffer.filled().len() - before) as u64;
+            self.count(Tally {
+                reads: 1,
+                moved: Moved { received, ..Moved::default() },
+                ..Tally::default()
+            });
         }
         poll
     }

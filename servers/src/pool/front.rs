@@ -116,7 +116,7 @@ impl Front {
             match listener.accept() {
                 Ok((socket, _)) => match self.pool.context.stats.admit(self.connections_max) {
                     Some(open) => {
-                        if let Err(error) = self.pool.register(socket, open) {
+                        if let Err(error) = self.pool.register(socket, open, &mut self.tally) {
                             tracing::debug!("connection: {error}");
                         }
                     }
@@ -132,6 +132,7 @@ impl Front {
         }
         self.accept_again_at = None;
         let once = EventFlags::IN | EventFlags::ONESHOT;
+        self.tally.registrations += 1;
         // Of a listener that is in the set, this cannot fail.
         let _ = epoll::modify(&self.pool.epoll, listener, EventData::new_u64(LISTENER), once);
     }
@@ -165,10 +166,11 @@ impl Front {
                 session.handed_over = true;
                 drop(session);
                 self.pool.context.stats.queued();
+                self.tally.handoffs += 1;
                 // There is room: nobody else puts anything in.
                 let _ = self.queue.try_send(Arc::clone(client));
             }
-            Ok(false) => self.pool.release(client, &mut session),
+            Ok(false) => self.pool.release(client, &mut session, &mut self.tally),
             Err(error) => {
                 tracing::debug!("connection: {error}");
                 self.pool.remove(client);
@@ -179,7 +181,7 @@ impl Front {
     /// Says no to the requests that have come: for a refusal, no worker is needed.
     fn reject(&mut self, client: &Client, mut session: MutexGuard<'_, Session>) {
         match self.answer_no(client, &mut session) {
-            Ok(()) => self.pool.release(client, &mut session),
+            Ok(()) => self.pool.release(client, &mut session, &mut self.tally),
             Err(error) => {
                 tracing::debug!("connection: {error}");
                 self.pool.remove(client);

@@ -12,6 +12,7 @@ mod harness;
 
 mod binaries;
 mod concurrency;
+mod counters;
 mod deadlines;
 mod drain;
 mod fairness;

@@ -4,22 +4,29 @@
 use super::run::{colour, from_quantiles, percentiles, series};
 use super::{KIB, MIB, US_PER_MS, point};
 use crate::process::FLOOR;
-use crate::report::chart::{Axis, Bar, Chart, Point, Series, Style, key};
+use crate::report::chart::{Axis, Bar, Chart, Part, Point, Series, Style, key};
 use crate::report::figure::shown;
 use crate::report::rows::Row;
 use crate::report::schema::{Capacity, Comparison};
-use crate::report::table::rank;
+use crate::report::table::entries;
 use crate::terminal::grouped;
+
+/// System calls that a server counts, in the order of the bar.
+const CALLS: [(&str, &str); 5] = [
+    ("reads_per_request", "reads"),
+    ("writes_per_request", "writes"),
+    ("waits_per_request", "waits"),
+    ("registrations_per_request", "re-arms"),
+    ("wakes_per_request", "wakes"),
+];
+const CPU: [(&str, &str); 2] =
+    [("cpu_user_us_per_request", "user"), ("cpu_system_us_per_request", "system")];
 
 /// Of a comparison: all scenarios in one, then each by itself.
 pub fn comparison(comparison: &Comparison, rows: &[Row], prefix: &str) -> Vec<Chart> {
     let mut charts = vec![overview(comparison, rows, prefix)];
     for (n, scenario) in comparison.scenarios.iter().enumerate() {
-        let mut entries: Vec<&Row> = rows
-            .iter()
-            .filter(|row| row.kind == "entry" && row.scenario == scenario.name)
-            .collect();
-        rank(&mut entries);
+        let entries = entries(&scenario.name, rows);
         let id = |what: &str| format!("{prefix}-s{n}-{what}");
         let chart = if let Some(rate) = scenario.rate_rps {
             tails(id("latency"), rate, &entries)
@@ -31,6 +38,10 @@ pub fn comparison(comparison: &Comparison, rows: &[Row], prefix: &str) -> Vec<Ch
         let (axis, figure) = ("microseconds per request", "cpu_us_per_request");
         let chart = bars(id("cpu"), "CPU of the server", axis, figure, 1.0, &entries);
         charts.push(chart.part(n + 1));
+        let calls = parts(id("calls"), "System calls by kind", "per request", &CALLS, &entries);
+        charts.push(calls.part(n + 1));
+        let cpu = parts(id("cpu-parts"), "CPU, user and system", axis, &CPU, &entries);
+        charts.push(cpu.part(n + 1));
     }
     let idle: Vec<&Row> = rows.iter().filter(|row| row.kind == "slope").collect();
     let figure = "user_bytes_per_connection";
@@ -91,6 +102,21 @@ fn bars(id: String, title: &str, axis: &str, figure: &str, scale: f64, rows: &[&
         Some(Bar { name, key: colour(row, n), point })
     });
     Chart::bars(id, title, axis, bars.collect())
+}
+
+/// What a request costs each server, one kind after the other; only where a file tells them apart.
+fn parts(id: String, title: &str, axis: &str, kinds: &[(&str, &str)], rows: &[&Row]) -> Chart {
+    let known = |row: &&&Row| kinds.iter().all(|(figure, _)| row.measures.contains_key(figure));
+    let rows: Vec<&Row> = rows.iter().filter(known).copied().collect();
+    let all = kinds.iter().enumerate().map(|(n, (figure, name))| {
+        let bars = rows.iter().map(|row| {
+            let heads = [row.server.clone(), format!("{name}:")];
+            let point = point(0.0, figure, &row.measures[figure], 1.0, &heads);
+            (row.server.clone(), Point { ends: None, ..point })
+        });
+        Part { name: (*name).to_owned(), key: (n + 1).to_string(), bars: bars.collect() }
+    });
+    Chart::stacked(id, title, axis, all.collect())
 }
 
 /// Of a search for the capacity: what was found, and what was tried.

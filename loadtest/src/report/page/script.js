@@ -97,7 +97,7 @@
     const narrow = width < NARROW_PX;
     const bars = data.some((trace) => trace.type === "bar");
     const named = data.filter((trace) => trace.showlegend).length;
-    const legend = !bars && named > 1;
+    const legend = named > 1;
     const perRow = Math.max(1, Math.floor(width / 120));
     const legendPx = legend && narrow ? LEGEND_ROW_PX * Math.ceil(named / perRow) : 0;
     const y = axis(layout.yaxis, ink, narrow);
@@ -115,7 +115,7 @@
       width, height: chart.height + legendPx, xaxis: x, yaxis: y,
       font: { family: FONT, size: 13, color: ink.ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 48, r: 16, t: bars ? 8 : (narrow ? 30 : 38), b: 48 + legendPx },
+      margin: { l: 48, r: 16, t: bars ? (legend && !narrow ? 32 : 8) : (narrow ? 30 : 38), b: 48 + legendPx },
       showlegend: legend,
       // Beside the title of the y axis where there is room, below the chart where there is none.
       legend: narrow
@@ -126,7 +126,7 @@
             yanchor: "bottom", yshift: 8, xshift: -40, showarrow: false,
             font: { size: 13, color: ink.soft } }]
         : [],
-      hovermode: "closest", hoverdistance: 40, bargap: 0.3,
+      hovermode: "closest", hoverdistance: 40, bargap: 0.3, barmode: layout.barmode,
       dragmode: narrow ? false : "zoom", // a finger scrolls the page
       uirevision: chart.id, // what is zoomed and hidden stays so
     };
