@@ -17,6 +17,7 @@ use servers::{Model, listener};
 use tonic::transport::Channel;
 
 pub mod cores;
+pub mod summary;
 
 /// A server's threads have started, and caches and branch predictors know the loop, long before.
 const WARM_UP: Duration = Duration::from_millis(500);
