@@ -58,5 +58,5 @@ fn codec(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, codec);
+criterion_group!(name = benches; config = benches::criterion(); targets = codec);
 criterion_main!(benches);

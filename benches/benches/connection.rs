@@ -38,5 +38,5 @@ fn connection(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, connection);
+criterion_group!(name = benches; config = benches::criterion(); targets = connection);
 criterion_main!(benches);

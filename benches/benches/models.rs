@@ -89,5 +89,5 @@ fn set_up(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, round_trip, pipelined, set_up);
+criterion_group!(name = benches; config = benches::criterion(); targets = round_trip, pipelined, set_up);
 criterion_main!(benches);

@@ -7,12 +7,28 @@ use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use common::frame;
 use common::{Config, Request, Response, Service, Shutdown, Stats, Work};
+use criterion::Criterion;
 use servers::grpc::generated::quintet_client::QuintetClient;
 use servers::{Model, listener};
 use tonic::transport::Channel;
+
+pub mod cores;
+pub mod summary;
+
+/// A server's threads have started, and caches and branch predictors know the loop, long before.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Hundreds of the slowest (a thread, a connection). With criterion's own five seconds the whole of
+/// `cargo bench` would take too long to be run again after each change.
+const MEASUREMENT: Duration = Duration::from_secs(2);
+
+/// How long every bench measures, unless the command line says otherwise.
+pub fn criterion() -> Criterion {
+    Criterion::default().warm_up_time(WARM_UP).measurement_time(MEASUREMENT)
+}
 
 /// A server in this process; dropping it drains it.
 #[derive(Debug)]
