@@ -18,7 +18,7 @@ fn a_while() {
 
 #[test]
 fn a_count_is_kept_to_the_request() {
-    for floor_flags in [&[][..], &["--threads"]] {
+    for floor_flags in [&[][..], &["--model=threads"]] {
         let (_floor, address) = floor(floor_flags);
         for load in [CLOSED, OPEN] {
             let flags = [load, &["-n", "1001", "-t", "3"]].concat();

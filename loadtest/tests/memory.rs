@@ -39,7 +39,7 @@ fn of_kind(points: &[Point], kind: Activity) -> Vec<(usize, u64)> {
 #[test]
 fn the_slope_of_a_thread_per_connection() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (floor, address) = floor(&["--threads"]);
+    let (floor, address) = floor(&["--model=threads"]);
     let pid = floor.0.id().to_string();
     let url = format!("raw://{address}");
     let counts = "--counts=300,0,100,200,100"; // any order, each once
