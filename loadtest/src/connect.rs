@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -17,6 +18,9 @@ use crate::descriptors::{self, DescriptorError};
 const CONNECTIONS_PER_SOURCE: usize = 4_000;
 /// The most source addresses: 127.0.0.1 to 127.0.0.250.
 const SOURCES_MAX: usize = 250;
+/// The next that is due: whoever closes a connection keeps its port for a minute (TIME-WAIT), and a
+/// run is not to find those of the one before.
+static NEXT_SOURCE: AtomicUsize = AtomicUsize::new(0);
 
 /// Why the connections of a run could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +56,21 @@ pub fn connect_all(
     timeout: Duration,
 ) -> Result<Vec<TcpStream>, ConnectError> {
     descriptors::check(count)?;
-    let connect =
-        |at| {
-            connect(address, source(address, at, count), timeout).map_err(|error| {
-                ConnectError::One { number: at + 1, of: count, address, hint: hint(&error), error }
-            })
-        };
+    let sources = count.div_ceil(CONNECTIONS_PER_SOURCE);
+    let first = if sources > 1 { NEXT_SOURCE.fetch_add(sources, Relaxed) } else { 0 };
+    let connect = |at| {
+        connect(address, source(address, first, at, count), timeout).map_err(|error| {
+            ConnectError::One { number: at + 1, of: count, address, hint: hint(&error), error }
+        })
+    };
     (0..count).map(connect).collect()
 }
 
-/// Where connection number `at` comes from; nothing where the system may choose.
-fn source(address: SocketAddr, at: usize, count: usize) -> Option<SocketAddr> {
-    (count > CONNECTIONS_PER_SOURCE).then(|| loopback(address, at / CONNECTIONS_PER_SOURCE))?
+/// Where connection number `at` comes from, of a run whose sources begin with the `first`; nothing
+/// where the system may choose.
+fn source(address: SocketAddr, first: usize, at: usize, count: usize) -> Option<SocketAddr> {
+    let number = first + at / CONNECTIONS_PER_SOURCE;
+    (count > CONNECTIONS_PER_SOURCE).then(|| loopback(address, number))?
 }
 
 /// The source address of this number for a destination on the loopback.
@@ -151,11 +158,14 @@ mod tests {
     #[test]
     fn many_loopback_connections_come_from_several_addresses() {
         let here: SocketAddr = "127.0.0.1:7001".parse().unwrap();
-        assert_eq!(source(here, 0, 64), None);
-        let host = |at| source(here, at, 10_000).map(|source| source.ip().to_string());
+        assert_eq!(source(here, 0, 0, 64), None);
+        let host = |at| source(here, 0, at, 10_000).map(|source| source.ip().to_string());
         assert_eq!(host(3_999).as_deref(), Some("127.0.0.1"));
         assert_eq!(host(9_999).as_deref(), Some("127.0.0.3"));
-        assert_eq!(source("10.1.1.1:7001".parse().unwrap(), 0, 10_000), None);
+        // The next run does not begin where the last one left its ports behind.
+        let next = source(here, 3, 0, 10_000).map(|source| source.ip().to_string());
+        assert_eq!(next.as_deref(), Some("127.0.0.4"));
+        assert_eq!(source("10.1.1.1:7001".parse().unwrap(), 0, 0, 10_000), None);
     }
 
     #[test]

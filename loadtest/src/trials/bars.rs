@@ -168,6 +168,7 @@ impl BarsResult {
     }
 
     fn standings(&self) -> Vec<Standing> {
+        // Of blocks that nobody may believe there is nothing to say: the warnings name them.
         let ratios = BARS.iter().filter_map(|bar| self.ratio(bar));
         let clients = CLIENT_BARS.iter().filter_map(|bar| self.client(bar));
         ratios.chain(self.idle.iter().filter_map(idle)).chain(clients).collect()
@@ -179,8 +180,9 @@ impl BarsResult {
 
     fn ratio(&self, bar: &Bar) -> Option<Standing> {
         let trial = self.trial(bar.trial)?;
-        let who = trial.entry(bar.who)?;
+        let who = trial.entry(bar.who).filter(|entry| !entry.doubtful)?;
         let others = bar.against.iter().filter_map(|name| trial.entry(name));
+        let others = others.filter(|entry| !entry.doubtful);
         let rate = |entry: &&crate::compare::report::Entry| entry.medians.throughput_rps;
         let other = others.max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
         let measured = Ratio::of(bar.figure, who, other)?;
@@ -213,7 +215,7 @@ impl BarsResult {
     }
 
     fn client(&self, (name, server, wanted): &(&str, &str, f64)) -> Option<Standing> {
-        let entry = self.trial(name)?.entry(server)?;
+        let entry = self.trial(name)?.entry(server).filter(|entry| !entry.doubtful)?;
         let us = median_of(entry, |block| block.run.client.cpu_us_per_request)?;
         Some(Standing {
             what: format!("{name}: load tester on {server}, CPU us per request"),
