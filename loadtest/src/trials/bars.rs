@@ -280,6 +280,9 @@ fn write_markdown(out: &mut String, result: &BarsResult) -> std::fmt::Result {
         "{}; {blocks} blocks of {block_s} s, {client_threads} load threads, seed {seed}.",
         measured_on(&result.environment)
     )?;
+    if result.interrupted {
+        writeln!(out, "\n**Interrupted: not all was measured.**")?;
+    }
     let mut warnings = result.trials.iter().flat_map(TrialReport::warnings).peekable();
     if warnings.peek().is_some() {
         writeln!(out)?;

@@ -361,6 +361,9 @@ fn write_markdown(out: &mut String, result: &KnobsResult) -> std::fmt::Result {
          {server_workers} where nothing else stands, seed {seed}.",
         measured_on(&result.environment)
     )?;
+    if result.interrupted {
+        writeln!(out, "\n**Interrupted: not all was measured.**")?;
+    }
     let mut warnings = result.trials.iter().flat_map(TrialReport::warnings).peekable();
     if warnings.peek().is_some() {
         writeln!(out)?;
