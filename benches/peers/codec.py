@@ -8,12 +8,11 @@ ratio is the median, over rounds, of a codec's time to ours in the same round.
     cargo build --release --package benches --example codec_loop
     python3 benches/peers/codec.py
 
-writes results/codec.json. Needs Linux, and of Debian g++, protobuf-compiler and libprotobuf-dev.
+writes results/codec.json and the table in benches/README.md. Needs Linux, and of Debian g++, protobuf-compiler and libprotobuf-dev.
 """
 
 import argparse
 import dataclasses
-import datetime
 import json
 import os
 import pathlib
@@ -27,8 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "loadtest/peers"))
 
-from grpc_server import interval, said  # noqa: E402
-from report import machine  # noqa: E402
+from result import interval, origin, put_into, said  # noqa: E402
 from runner import (  # noqa: E402
     OTHERS_CORES_MAX,
     REPEATS_MAX,
@@ -244,7 +242,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9, help="blocks of each (default: 9)")
     parser.add_argument("--seed", type=int, default=1, help="decides the order (default: 1)")
     parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target/release")
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "results/codec.json")
+    parser.add_argument("--output", type=pathlib.Path, help="write the JSON there, and no page")
     parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
@@ -258,14 +256,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         programs = {"rust": rust, "cpp": built(pathlib.Path(folder))}
         blocks = measure(arguments, programs)
-    revision = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     result = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "command": f"python3 benches/peers/codec.py --rounds {arguments.rounds} "
         f"--seed {arguments.seed}",
-        "machine": machine(),
-        "revision": said(revision, r"\S+"),
+        **origin(),
         "versions": versions(),
         "compiler": COMPILER,
         "payloads_bytes": PAYLOADS_BYTES,
@@ -275,9 +270,12 @@ def main():
         "rows": summary(blocks, arguments.seed),
         "blocks": blocks,
     }
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    output = arguments.output or ROOT / "results/codec.json"
+    output.write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(table(result))
-    print(f"results: {arguments.output}", file=sys.stderr)
+    if not arguments.output:
+        put_into(ROOT / "benches/README.md", "codec", table(result))
+    print(f"results: {output}", file=sys.stderr)
 
 
 if __name__ == "__main__":

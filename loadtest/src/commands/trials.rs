@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::bench::{BenchArgs, command_line};
 use super::table::insert;
@@ -18,7 +19,7 @@ use crate::share::Interrupt;
 use crate::statistics::{CONFIDENCE, bootstrap};
 use crate::trials::bars::{self, BARS_SCHEMA, BarsResult, Idle};
 use crate::trials::knobs::{self, KNOBS_SCHEMA, KnobsResult};
-use crate::trials::report::TrialFlags;
+use crate::trials::report::{Measured, TrialFlags};
 use crate::trials::{Trial, run};
 
 /// The flags.
@@ -69,6 +70,33 @@ impl TrialArgs {
         };
         Ok(all.filter(is_wanted).collect())
     }
+
+    fn measure(&self, trials: &[&Trial], bench: &mut Bench<'_>) -> Result<Measured, BenchError> {
+        let flags = self.flags();
+        let trials = run(trials, &flags, bench)?;
+        Ok(Measured {
+            environment: Environment::look(),
+            command: command_line(),
+            flags,
+            interrupted: bench.is_interrupted(),
+            trials,
+        })
+    }
+
+    /// Writes a result to wherever it is wanted.
+    fn end(
+        &self,
+        name: &str,
+        result: &impl Serialize,
+        markdown: &str,
+        terminal: &str,
+    ) -> anyhow::Result<()> {
+        self.bench.write(name, result, Some(markdown))?;
+        if let Some(page) = &self.into {
+            insert(page, markdown)?;
+        }
+        self.bench.show(result, terminal)
+    }
 }
 
 /// Each server passes the gate with the flags that it is measured with, or nothing is measured.
@@ -100,24 +128,11 @@ fn measure_bars(args: &TrialArgs) -> anyhow::Result<ExitCode> {
     let trials = args.choose(bars::TRIALS.iter())?;
     let mut bench = ready(args, bars::servers(), &interrupt)?;
     let idle = if args.only.is_empty() { idle(args, &bench)? } else { Vec::new() };
-    let flags = args.flags();
-    let trials = run(&trials, &flags, &mut bench)?;
-    let result = BarsResult {
-        schema: BARS_SCHEMA.to_owned(),
-        environment: Environment::look(),
-        command: command_line(),
-        flags,
-        interrupted: bench.is_interrupted(),
-        idle,
-        trials,
-    };
-    let markdown = bars::markdown(&result);
-    args.bench.write("bars", &result, Some(&markdown))?;
-    if let Some(page) = &args.into {
-        insert(page, &markdown)?;
-    }
-    args.bench.show(&result, &bars::terminal(&result))?;
-    Ok(ended(result.interrupted))
+    let measured = args.measure(&trials, &mut bench)?;
+    let result = BarsResult { schema: BARS_SCHEMA.to_owned(), idle, measured };
+    let (markdown, terminal) = (bars::markdown(&result), bars::terminal(&result));
+    args.end("bars", &result, &markdown, &terminal)?;
+    Ok(ended(&result.measured))
 }
 
 /// What an idle connection takes, measured as often as the blocks of a trial.
@@ -151,23 +166,11 @@ fn measure_knobs(args: &TrialArgs) -> anyhow::Result<ExitCode> {
     // Not gated: a knob may well be turned to where a server no longer keeps every promise.
     let servers: Vec<Subject> = knobs::servers().map(Subject::Started).collect();
     let mut bench = Bench::new(&args.bench, &servers, &interrupt)?;
-    let flags = args.flags();
-    let trials = run(&trials, &flags, &mut bench)?;
-    let result = KnobsResult {
-        schema: KNOBS_SCHEMA.to_owned(),
-        environment: Environment::look(),
-        command: command_line(),
-        flags,
-        interrupted: bench.is_interrupted(),
-        trials,
-    };
-    let markdown = knobs::markdown(&result);
-    args.bench.write("knobs", &result, Some(&markdown))?;
-    if let Some(page) = &args.into {
-        insert(page, &markdown)?;
-    }
-    args.bench.show(&result, &knobs::terminal(&result))?;
-    Ok(ended(result.interrupted))
+    let measured = args.measure(&trials, &mut bench)?;
+    let result = KnobsResult { schema: KNOBS_SCHEMA.to_owned(), measured };
+    let (markdown, terminal) = (knobs::markdown(&result), knobs::terminal(&result));
+    args.end("knobs", &result, &markdown, &terminal)?;
+    Ok(ended(&result.measured))
 }
 
 fn without_servers() -> ExitCode {
@@ -177,6 +180,6 @@ fn without_servers() -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-fn ended(interrupted: bool) -> ExitCode {
-    if interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS }
+fn ended(measured: &Measured) -> ExitCode {
+    if measured.interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS }
 }
