@@ -133,7 +133,11 @@ def main():
     parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target" / "release")
     parser.add_argument("--json", type=pathlib.Path, default=ROOT / "results" / "profiles.json")
     parser.add_argument("--seconds", type=int, default=4, help="of each sample")
+    parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
     arguments = parser.parse_args()
+    if arguments.table:
+        sys.stdout.write(table(json.loads(arguments.table.read_text())))
+        return
     if shutil.which("perf") is None:
         raise Failure("perf is missing: apt install linux-perf")
     rows = []
