@@ -244,7 +244,7 @@ impl Connection {
         }
         self.undelivered = self.undelivered.saturating_add(1);
         let unsent = self.outbound.len();
-        codec::encode(&response, self.outbound.tail());
+        frame::encode(&response, self.outbound.tail());
         self.moved.copied += (self.outbound.len() - unsent) as u64;
         spare::give(response.payload);
     }

@@ -44,7 +44,7 @@ AS_SHIPPED = "as shipped"
 SERVERS = ["epoll", "tasks", "grpc"]
 # What cargo is told in place of what the workspace's Cargo.toml says of the release profile.
 BUILDS = {
-    "fat": ("`lto = \"fat\"`", {"CARGO_PROFILE_RELEASE_LTO": "fat"}),
+    "thin": ("`lto = \"thin\"`", {"CARGO_PROFILE_RELEASE_LTO": "thin"}),
     "default": (
         "cargo's own: `lto = false`, 16 units",
         {"CARGO_PROFILE_RELEASE_LTO": "false", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"},
@@ -211,7 +211,7 @@ def table(result):
     lines += [
         "",
         "The server's CPU (user and system) in microseconds per request; connections x requests in "
-        "flight on each; one core for the server (`--workers=1`), another for the load tester. "
+        "flight on each; as shipped: `lto = \"fat\"`, one unit; one core for the server (`--workers=1`), another for the load tester. "
         f"Medians of {result['rounds']} interleaved blocks of {result['seconds']} s, a new server "
         "for each; ratios are medians over rounds, with their bootstrap interval of 95 %.",
         "",

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::beside::ratio_beside;
+use crate::compare::beside::{ratio_beside, ratios_beside};
 use crate::compare::evaluate::{p99, throughput, usable, warnings};
 use crate::compare::grid::measured_on;
 use crate::compare::report::{Block, Bound, Entry};
@@ -148,6 +148,11 @@ pub struct Ratio {
 }
 
 impl Ratio {
+    /// Block by block, where both were measured under the same conditions.
+    pub fn each(figure: Figure, entry: &Entry, other: &Entry) -> Vec<f64> {
+        ratios_beside(entry, other, figure.of())
+    }
+
     /// Nothing where there is nothing to put in relation.
     pub fn of(figure: Figure, entry: &Entry, other: &Entry) -> Option<Self> {
         let (value, interval, bound) = ratio_beside(entry, other, figure.of());
