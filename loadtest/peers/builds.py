@@ -211,7 +211,7 @@ def table(result):
     lines += [
         "",
         "The server's CPU (user and system) in microseconds per request; connections x requests in "
-        "flight on each; as shipped: `lto = \"fat\"`, one unit; one core for the server (`--workers=1`), another for the load tester. "
+        "flight on each; one core for the server (`--workers=1`), another for the load tester. "
         f"Medians of {result['rounds']} interleaved blocks of {result['seconds']} s, a new server "
         "for each; ratios are medians over rounds, with their bootstrap interval of 95 %.",
         "",
