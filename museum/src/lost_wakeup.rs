@@ -88,8 +88,11 @@ mod tests {
     fn it_is_told_of_the_work() {
         let work = Work::default();
         let was_told = thread::scope(|scope| {
-            // In the same place nobody gets in: who has work has to wait until the sleep has begun.
-            mended::wait(&work, PATIENCE, || drop(scope.spawn(|| work.put())))
+            mended::wait(&work, PATIENCE, || {
+                // In the same place nobody gets in: who has work waits until the sleep has begun.
+                assert!(work.is_there.try_lock().is_err());
+                scope.spawn(|| work.put());
+            })
         });
         assert!(was_told);
     }

@@ -9,6 +9,9 @@ use crossbeam_channel::{Receiver, Sender};
 /// Bytes of a request.
 pub const REQUEST_BYTES: usize = 1024;
 
+/// How many are worked on in the time that a client is ready to wait.
+pub const PLACES: usize = 16;
+
 /// A request.
 pub type Request = Box<[u8; REQUEST_BYTES]>;
 
@@ -28,9 +31,6 @@ pub mod broken {
 /// As long as there is any use in waiting.
 pub mod mended {
     use super::*;
-
-    /// What is worked on in the time that a client is ready to wait.
-    pub const PLACES: usize = 16;
 
     /// The queue between who reads and who works. Where it is full, to put something in waits, and
     /// with it the reading; then the kernel's buffers fill, and then the client waits.
@@ -96,7 +96,7 @@ mod tests {
             let mut room = [PollFd::new(&socket, PollFlags::OUT)];
             receiver.is_full() && poll(&mut room, Some(&Timespec::default())).unwrap() == 0
         });
-        assert_eq!(receiver.len(), mended::PLACES);
+        assert_eq!(receiver.len(), PLACES);
         for _ in 0..REQUESTS {
             receiver.recv_timeout(Duration::from_secs(20)).expect("none is lost");
         }
