@@ -52,6 +52,7 @@ pub fn serve(
             },
         }
     }
+    drop(listener);
     Ok(())
 }
 

@@ -36,6 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LISTENER: u64 = u64::MAX;
 const OVER: u64 = u64::MAX - 1;
 
+/// Somebody comes, or says something, or leaves: told once, and not again until it is re-armed.
+const ONCE: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ONESHOT);
+
 /// Serves until `shutdown`, then drains.
 ///
 /// # Errors
@@ -48,32 +51,34 @@ pub fn serve(
     stats: &Stats,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), ONCE)?;
+    let wake_up = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    // Never read, and so readable once it is written: each leader sees it.
+    epoll::add(&epoll, &wake_up, EventData::new_u64(OVER), EventFlags::IN)?;
     let server = Arc::new(Server {
         service,
         config: config.clone(),
         stats: stats.clone(),
-        epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-        wake_up: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        epoll,
+        wake_up,
         lead: Mutex::default(),
         door: Mutex::new(Some(listener)),
         clients: Mutex::default(),
         one_left: Condvar::new(),
         is_over: AtomicBool::new(false),
     });
-    server.arm_listener(epoll::add)?;
-    // Never read, and so readable from then on: each leader sees it.
-    epoll::add(&server.epoll, &server.wake_up, EventData::new_u64(OVER), EventFlags::IN)?;
     for index in 0..THREADS {
         let server = Arc::clone(&server);
         thread::Builder::new().name(format!("leaders-{index}")).spawn(move || server.follow())?;
     }
-    let (begin, begun) = mpsc::channel();
+    let (say, drain_has_begun) = mpsc::channel();
     let its_server = Arc::clone(&server);
     shutdown.on_trigger(move || {
         its_server.begin_drain();
-        let _ = begin.send(());
+        let _ = say.send(());
     });
-    let _ = begun.recv();
+    let _ = drain_has_begun.recv();
     server.end(config.drain_timeout);
     Ok(())
 }
@@ -120,7 +125,9 @@ impl Server {
                 self.accept();
             } else {
                 let client = lock(&self.clients).by_key.get(&event).map(Arc::clone);
-                client.into_iter().for_each(|client| self.serve(&client));
+                if let Some(client) = client {
+                    self.serve(&client);
+                }
             }
         }
     }
@@ -153,24 +160,7 @@ impl Server {
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
         }
-        drop(door);
-        let _ = self.arm_listener(epoll::modify);
-    }
-
-    /// Says that somebody is to be told, once, of who comes.
-    fn arm_listener(
-        &self,
-        how: fn(&OwnedFd, &TcpListener, EventData, EventFlags) -> rustix::io::Result<()>,
-    ) -> rustix::io::Result<()> {
-        match &*lock(&self.door) {
-            Some(listener) => how(
-                &self.epoll,
-                listener,
-                EventData::new_u64(LISTENER),
-                EventFlags::IN | EventFlags::ONESHOT,
-            ),
-            None => Ok(()),
-        }
+        let _ = epoll::modify(&self.epoll, listener, EventData::new_u64(LISTENER), ONCE);
     }
 
     fn register(&self, socket: TcpStream, open: Open) -> io::Result<()> {
@@ -182,8 +172,7 @@ impl Server {
         let key = clients.next_key;
         clients.next_key += 1;
         let client = Arc::new(Client { key, socket, session, _open: open });
-        let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ONESHOT;
-        epoll::add(&self.epoll, &client.socket, EventData::new_u64(key), flags)?;
+        epoll::add(&self.epoll, &client.socket, EventData::new_u64(key), ONCE)?;
         clients.by_key.insert(key, client);
         Ok(())
     }

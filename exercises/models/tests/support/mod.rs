@@ -45,8 +45,14 @@ impl Server {
     #[track_caller]
     pub fn connect(&self) -> Client {
         let connected = TcpStream::connect_timeout(&self.address, PATIENCE);
+        self.has_not_ended();
+        Client::over(connected.unwrap())
+    }
+
+    #[track_caller]
+    fn has_not_ended(&self) {
         match self.ended.as_ref().map(Receiver::try_recv) {
-            None | Some(Err(TryRecvError::Empty)) => Client::over(connected.unwrap()),
+            None | Some(Err(TryRecvError::Empty)) => {}
             Some(ended) => panic!("serve has ended before it was told to: {ended:?}"),
         }
     }
@@ -54,7 +60,10 @@ impl Server {
     /// Waits until so many requests take time.
     #[track_caller]
     pub fn has_in_progress(&self, count: u64) {
-        eventually("requests in progress", count, || self.stats.snapshot().in_progress);
+        eventually("requests in progress", count, || {
+            self.has_not_ended();
+            self.stats.snapshot().in_progress
+        });
     }
 
     /// Pulls the trigger, and does not wait.
