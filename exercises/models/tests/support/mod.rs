@@ -92,10 +92,13 @@ impl Drop for Server {
 
 /// Polls until `observe` gives `expected`.
 #[track_caller]
-pub fn eventually<T: PartialEq + Debug>(what: &str, expected: T, observe: impl Fn() -> T) {
+pub fn eventually<T: PartialEq + Debug + Copy>(what: &str, expected: T, observe: impl Fn() -> T) {
     let give_up_at = Instant::now() + PATIENCE;
-    while observe() != expected {
+    loop {
         let seen = observe();
+        if seen == expected {
+            return;
+        }
         assert!(Instant::now() < give_up_at, "{what}: {seen:?}, never {expected:?}");
         thread::sleep(Duration::from_millis(1));
     }
@@ -204,7 +207,9 @@ impl Client {
 
 pub fn framed(requests: &[Request]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    requests.iter().for_each(|request| frame::encode(request, &mut bytes));
+    for request in requests {
+        frame::encode(request, &mut bytes);
+    }
     bytes
 }
 
