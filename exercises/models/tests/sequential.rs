@@ -108,12 +108,12 @@ fn a_drain_ends_a_server_that_waits_for_its_first_client() {
 #[test]
 fn a_drain_lets_an_idle_client_go_and_those_behind_it() {
     let mut server = Server::start(serve, NEVER);
-    let (mut served, mut waits) = (server.connect(), server.connect());
-    served.echoes(1, b"was here");
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.echoes(1, b"was here");
     server.begin_drain();
-    served.receive_eof();
-    drop(served);
-    waits.is_let_go();
+    first.receive_eof();
+    drop(first);
+    second.is_let_go();
     server.drained();
 }
 
