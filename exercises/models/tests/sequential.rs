@@ -1,6 +1,5 @@
 //! Exercise 1: one connection at a time, by the contract.
 
-use std::thread;
 use std::time::Duration;
 
 use models::sequential::serve;
@@ -84,20 +83,7 @@ fn a_reset_in_mid_frame_ends_one_client_and_not_the_server() {
 
 #[test]
 fn a_client_that_reads_late_loses_nothing() {
-    const REQUESTS: u64 = 128;
-    let payload = vec![7; 100_000];
-    let server = Server::start(serve, NEVER);
-    let mut client = server.connect();
-    let output = client.stream().try_clone().unwrap();
-    let requests: Vec<_> = (0..REQUESTS).map(|id| echo(id, &payload)).collect();
-    // More than the sockets of both ends hold: the server has to wait for the client, in mid-reply.
-    let writer = thread::spawn(move || {
-        std::io::Write::write_all(&mut &output, &framed(&requests)).expect("all of it is taken");
-    });
-    for id in 0..REQUESTS {
-        assert!(client.receive_ok(id) == payload, "echo {id}");
-    }
-    writer.join().unwrap();
+    Server::start(serve, NEVER).connect().reads_late();
 }
 
 #[test]

@@ -132,6 +132,11 @@ fn one_that_never_reads_costs_nobody_else() {
 }
 
 #[test]
+fn one_that_reads_late_loses_nothing() {
+    Server::start(serve, NEVER).connect().reads_late();
+}
+
+#[test]
 fn one_that_never_stops_does_not_keep_the_others_out() {
     let server = Server::start(serve, SOON);
     let flood = server.connect();

@@ -205,6 +205,30 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Asks for more than the sockets of both ends hold, and begins to read when nothing moves any
+    /// more: the server has to keep the rest of a reply, and the requests behind it.
+    #[track_caller]
+    pub fn reads_late(&mut self) {
+        const REQUESTS: u64 = 1000;
+        let payload = vec![7; 100_000];
+        let mut output = self.stream().try_clone().unwrap();
+        let requests: Vec<_> = (0..REQUESTS).map(|id| echo(id, &payload)).collect();
+        let (moves, moved) = mpsc::channel();
+        let writer = thread::spawn(move || {
+            for piece in framed(&requests).chunks(1 << 20) {
+                output.write_all(piece).expect("all of it is taken");
+                let _ = moves.send(());
+            }
+        });
+        while moved.recv_timeout(SOON).is_ok() {}
+        for id in 0..REQUESTS {
+            assert!(self.receive_ok(id) == payload, "echo {id}");
+        }
+        writer.join().unwrap();
+    }
+}
+
 pub fn framed(requests: &[Request]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for request in requests {
