@@ -1,11 +1,17 @@
 //! Code of the repository, by the names of its items.
 //!
-//! A place is `FILE#ITEM`, several items of one file `FILE#ITEM,ITEM`. An item is `name` (of what
-//! stands at the margin: `serve`, `Session`), `Type::name` (of what stands in an `impl` of the type),
-//! or `@anchor`, the lines between mdBook's `ANCHOR: anchor` and `ANCHOR_END: anchor`, for a part of
-//! a function. Names need no marks in the source, cannot drift, and fail where there is none such.
+//! A place is `FILE#ITEM`, several items of one file `FILE#ITEM,ITEM`, of several files
+//! `FILE#ITEM+FILE#ITEM`. An item is one of
 //!
-//! Rust is not parsed: rustfmt, which is checked, says by the indentation where an item ends.
+//! - `name`, of what stands at the margin: `serve`, `Session`;
+//! - `Type::name`, of what stands in an `impl` of the type;
+//! - `ITEM~text`, the one statement, arm or block of it whose first line has the text, in square
+//!   brackets where it has a blank or a comma in it: `carry_out~[Plan::Wait {]`;
+//! - `@anchor`, the lines between mdBook's `ANCHOR: anchor` and `ANCHOR_END: anchor`.
+//!
+//! Names need no marks in the source, cannot drift, and fail where there is none such.
+//!
+//! Of the contract, the same holds for a `message` and a `service`. Nothing is parsed: rustfmt, which is checked, says by the indentation where an item ends.
 
 use std::path::Path;
 use std::{fs, io};
@@ -39,21 +45,27 @@ pub enum CodeError {
 }
 
 /// What can have a name.
-const KEYWORDS: [&str; 8] =
-    ["fn ", "struct ", "enum ", "trait ", "const ", "static ", "type ", "mod "];
+const KEYWORDS: [&str; 10] = [
+    "fn ", "struct ", "enum ", "trait ", "const ", "static ", "type ", "mod ", // Rust
+    "message ", "service ", // the contract
+];
 
-/// A block of Markdown with the code at `place`, and the file's name above it.
+/// Blocks of Markdown with the code at `place`, each with its file's name above it.
 ///
 /// # Errors
 /// If there is none.
-pub fn block(repository: &Path, place: &str) -> Result<String, CodeError> {
+pub fn blocks(repository: &Path, place: &str) -> Result<String, CodeError> {
+    parts(place, '+').into_iter().map(|place| block(repository, place)).collect()
+}
+
+fn block(repository: &Path, place: &str) -> Result<String, CodeError> {
     let (file, items) = place
         .split_once('#')
         .filter(|(file, items)| !file.is_empty() && !items.is_empty())
         .ok_or_else(|| CodeError::Usage(place.to_owned()))?;
     let text = fs::read_to_string(repository.join(file))
         .map_err(|error| CodeError::Unreadable { file: file.to_owned(), error })?;
-    let items = items.split(',').map(|item| {
+    let items = parts(items, ',').into_iter().map(|item| {
         named(&text, item).map_err(|count| CodeError::NotOne {
             file: file.to_owned(),
             item: item.to_owned(),
@@ -61,7 +73,19 @@ pub fn block(repository: &Path, place: &str) -> Result<String, CodeError> {
         })
     });
     let code = items.collect::<Result<Vec<_>, _>>()?.join("\n\n");
-    Ok(format!("<p class=\"source\">{file}</p>\n\n````rust,ignore\n{code}\n````\n"))
+    let is_contract = Path::new(file).extension().is_some_and(|extension| extension == "proto");
+    let language = if is_contract { "protobuf" } else { "rust,ignore" };
+    Ok(format!("<p class=\"source\">{file}</p>\n\n````{language}\n{code}\n````\n\n"))
+}
+
+/// What `mark` parts, but for that in square brackets.
+fn parts(text: &str, mark: char) -> Vec<&str> {
+    let mut depth = 0_i32;
+    text.split(|character| {
+        depth += i32::from(character == '[') - i32::from(character == ']');
+        character == mark && depth == 0
+    })
+    .collect()
 }
 
 /// The one item of that name; or how many there are.
@@ -70,15 +94,21 @@ fn named(text: &str, item: &str) -> Result<String, usize> {
     if let Some(anchor) = item.strip_prefix('@') {
         return anchored(text, anchor).map(|lines| dedented(&lines)).ok_or(0);
     }
+    let (item, part) = item.split_once('~').map_or((item, None), |(item, part)| (item, Some(part)));
     let found: Vec<_> = match item.split_once("::") {
         None => declarations(&lines, 0..lines.len(), item, 0).collect(),
         Some((owner, name)) => impls(&lines, owner)
             .flat_map(|within| declarations(&lines, within, name, 4).collect::<Vec<_>>())
             .collect(),
     };
-    match found[..] {
-        [at] => Ok(dedented(&lines[with_docs(&lines, at)..end(&lines, at)])),
-        _ => Err(found.len()),
+    let [at] = found[..] else { return Err(found.len()) };
+    let whole = &lines[with_docs(&lines, at)..end(&lines, at)];
+    let Some(part) = part else { return Ok(dedented(whole)) };
+    let part = part.strip_prefix('[').and_then(|part| part.strip_suffix(']')).unwrap_or(part);
+    let begins: Vec<_> = (0..whole.len()).filter(|at| whole[*at].contains(part)).collect();
+    match begins[..] {
+        [at] => Ok(dedented(&whole[at..end(whole, at)])),
+        _ => Err(begins.len()),
     }
 }
 
@@ -142,7 +172,7 @@ fn with_docs(lines: &[&str], at: usize) -> usize {
 /// Behind the last line of the item that is declared `at`.
 fn end(lines: &[&str], at: usize) -> usize {
     let declaration = lines[at];
-    if declaration.ends_with(';') || declaration.ends_with('}') {
+    if declaration.ends_with([';', '}', ',']) {
         return at + 1;
     }
     let closes = |line: &&str| {
@@ -154,7 +184,10 @@ fn end(lines: &[&str], at: usize) -> usize {
     length.map_or(lines.len(), |length| at + 1 + length + 1)
 }
 
+/// As at the margin, and without the marks of anchors.
 fn dedented(lines: &[&str]) -> String {
+    let is_mark = |line: &&str| line.contains("ANCHOR:") || line.contains("ANCHOR_END:");
+    let lines: Vec<_> = lines.iter().copied().filter(|line| !is_mark(line)).collect();
     let common = lines.iter().filter(|line| !line.trim().is_empty()).map(|line| indent(line)).min();
     let common = common.unwrap_or(0);
     let dedented = lines.iter().map(|line| line.get(common..).unwrap_or_default());
@@ -217,6 +250,7 @@ fn run_all() {
             ("Server::drop", "fn drop(&mut self) {}"),
             ("run_all", "fn run_all() {\n    run();\n}"),
             ("@room", "let more = 1;"),
+            ("Server::run~[let room]", "let room = {\n    let more = 1;\n    self.room + more\n};"),
         ] {
             assert_eq!(named(FILE, item).as_deref(), Ok(code), "{item}");
         }
@@ -227,7 +261,13 @@ fn run_all() {
 
     #[test]
     fn a_name_that_none_or_two_have_is_refused() {
-        for (item, count) in [("run", 0), ("Server::walk", 0), ("Drop::drop", 2), ("@none", 0)] {
+        for (item, count) in [
+            ("run", 0),
+            ("Server::walk", 0),
+            ("Drop::drop", 2),
+            ("@none", 0),
+            ("Server::run~let", 2),
+        ] {
             assert_eq!(named(FILE, item), Err(count), "{item}");
         }
     }
@@ -236,16 +276,17 @@ fn run_all() {
     fn a_block_names_its_file_and_a_failure_its_item() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("f.rs"), FILE).unwrap();
-        let block = |place| block(folder.path(), place).map_err(|error| error.to_string());
+        let blocks = |place| blocks(folder.path(), place).map_err(|error| error.to_string());
         assert_eq!(
-            block("f.rs#ONE,@room").unwrap(),
+            blocks("f.rs#ONE,@room").unwrap(),
             "<p class=\"source\">f.rs</p>\n\n````rust,ignore\n\
-             /// One.\npub const ONE: u8 = 1;\n\nlet more = 1;\n````\n"
+             /// One.\npub const ONE: u8 = 1;\n\nlet more = 1;\n````\n\n"
         );
-        assert_eq!(block("f.rs#TWO").unwrap_err(), "f.rs: 0 items are TWO");
-        assert!(block("g.rs#ONE").unwrap_err().starts_with("g.rs: No such file"));
+        assert_eq!(blocks("f.rs#TWO").unwrap_err(), "f.rs: 0 items are TWO");
+        assert!(blocks("g.rs#ONE").unwrap_err().starts_with("g.rs: No such file"));
+        assert_eq!(blocks("f.rs#ONE+f.rs#run_all").unwrap().matches("f.rs</p>").count(), 2);
         for place in ["f.rs", "#ONE", "f.rs#"] {
-            assert!(block(place).unwrap_err().contains("is no place"), "{place}");
+            assert!(blocks(place).unwrap_err().contains("is no place"), "{place}");
         }
     }
 }

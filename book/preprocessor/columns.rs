@@ -27,7 +27,7 @@ pub fn columns(repository: &Path, name: &str, places: &[&str]) -> Result<String,
             tabs,
             "<label><input type=\"radio\" name=\"side-{name}\" value=\"{model}\"{checked}>{model}</label>"
         );
-        let code = code::block(repository, place)?;
+        let code = code::blocks(repository, place)?;
         let _ = write!(
             columns,
             "<div class=\"column {model}\">\n<p class=\"model\">{model}</p>\n{code}\n</div>\n"

@@ -156,7 +156,7 @@ impl Filler {
             ["table", name] => table::table(&self.results, name),
             ["plot", name] => plot::plot(&self.results, name),
             ["picture", name] => picture::named(name),
-            ["code", place] => Ok(code::block(&self.repository, place)?),
+            ["code", place] => Ok(code::blocks(&self.repository, place)?),
             ["columns", name, places @ ..] if !places.is_empty() => {
                 columns::columns(&self.repository, name, places)
             }
