@@ -188,7 +188,8 @@ fn the_page_for_printing_has_all_chapters() {
     let pages = &BUILT.1;
     let print = &pages[Path::new("print.html")].text;
     let summary = fs::read_to_string(repository().join("book/src/SUMMARY.md")).unwrap();
-    let titles = summary.lines().filter_map(|line| line.split_once("](")?.0.split_once('['));
+    let written = summary.lines().filter(|line| !line.ends_with("]()"));
+    let titles = written.filter_map(|line| line.split_once("](")?.0.split_once('['));
     for (_, title) in titles {
         assert!(print.contains(title), "{title}");
     }
