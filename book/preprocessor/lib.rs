@@ -9,6 +9,7 @@
 //! | `{{machine FILE}}` | on which machine, when, and of which revision a result was made |
 //! | `{{table NAME}}` | one of [`table::NAMES`] |
 //! | `{{plot NAME}}` | one of [`plot::NAMES`] |
+//! | `{{plot FILE MEASURE}}` | a measure (`throughput`, `cpu`, `p99`, ...) over what a sweep went over |
 //! | `{{picture NAME}}` | one of [`pictures::PICTURES`] |
 //! | `{{code FILE#ITEM[,ITEM]}}` | items of a Rust file, by their names: see [`code`] |
 //! | `{{columns NAME threads=FILE#ITEM pool=...}}` | the same code in several servers, beside each other |
@@ -22,6 +23,7 @@ pub mod columns;
 pub mod directive;
 pub mod format;
 pub mod include;
+pub mod lines;
 pub mod machine;
 pub mod path;
 pub mod picture;
@@ -29,6 +31,7 @@ pub mod pictures;
 pub mod plot;
 pub mod results;
 pub mod svg;
+pub mod sweep;
 pub mod table;
 
 use std::fmt;
@@ -155,6 +158,7 @@ impl Filler {
             ["machine", file] => Ok(machine::line(&self.results, file)?),
             ["table", name] => table::table(&self.results, name),
             ["plot", name] => plot::plot(&self.results, name),
+            ["plot", file, measure] => sweep::sweep(&self.results, file, measure),
             ["picture", name] => picture::named(name),
             ["code", place] => Ok(code::blocks(&self.repository, place)?),
             ["columns", name, places @ ..] if !places.is_empty() => {
@@ -162,7 +166,8 @@ impl Filler {
             }
             ["figure", ..] => Err(Cause::Usage("FILE PATH [FORMAT], or FILE PATH / PATH [FORMAT]")),
             ["machine", ..] => Err(Cause::Usage("FILE")),
-            ["table" | "plot" | "picture", ..] => Err(Cause::Usage("NAME")),
+            ["plot", ..] => Err(Cause::Usage("NAME, or FILE MEASURE")),
+            ["table" | "picture", ..] => Err(Cause::Usage("NAME")),
             ["code", ..] => Err(Cause::Usage("FILE#ITEM[,ITEM]")),
             ["columns", ..] => Err(Cause::Usage("NAME MODEL=FILE#ITEM[,ITEM] ...")),
             _ => Err(Cause::Unknown),

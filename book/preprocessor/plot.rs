@@ -13,16 +13,16 @@ const COMPARE: &str = "compare.json";
 const PROFILES: &str = "profiles.json";
 
 /// A figure that `compare` has of each server in each scenario.
-struct Measure {
-    name: &'static str,
-    title: &'static str,
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
     /// Under `medians` and, where it has an interval, under `intervals`.
-    key: &'static str,
+    pub(crate) key: &'static str,
     format: &'static str,
     unit: &'static str,
 }
 
-const MEASURES: [Measure; 6] = [
+pub(crate) const MEASURES: [Measure; 6] = [
     measure("throughput", "requests answered per second", "throughput_rps", ",.0", ""),
     measure("cpu", "CPU time of the server per request", "cpu_us_per_request", ".2", " µs"),
     measure("p50", "median latency", "latency_p50_us", ",.0", " µs"),
