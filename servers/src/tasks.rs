@@ -108,10 +108,12 @@ async fn accept(listener: net::TcpListener, player: Player, config: Config) -> i
             Err(_) => {}
         }
     }
+    // ANCHOR: drain
     drop(listener);
     tasks.close();
     // What is left after the timeout is cut: the runtime drops the tasks it still holds.
     let _ = time::timeout(config.drain_timeout, tasks.wait()).await;
+    // ANCHOR_END: drain
     Ok(())
 }
 
