@@ -10,6 +10,7 @@
 //! | `{{table NAME}}` | one of [`table::NAMES`] |
 //! | `{{plot NAME}}` | one of [`plot::NAMES`] |
 //! | `{{plot FILE MEASURE}}` | a measure (`throughput`, `cpu`, `p99`, ...) over what a sweep went over |
+//! | `{{crossover NAME}}` | a sentence: where a choice turns round, from `crossovers.json` |
 //! | `{{picture NAME}}` | one of [`pictures::PICTURES`] |
 //! | `{{code FILE#ITEM[,ITEM]}}` | items of a Rust file, by their names: see [`code`] |
 //! | `{{columns NAME threads=FILE#ITEM pool=...}}` | the same code in several servers, beside each other |
@@ -20,6 +21,7 @@
 pub mod bars;
 pub mod code;
 pub mod columns;
+pub mod crossover;
 pub mod directive;
 pub mod format;
 pub mod include;
@@ -48,7 +50,9 @@ pub const MODELS: [&str; 5] = ["threads", "pool", "tasks", "epoll", "grpc"];
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// There is no such directive.
-    #[error("no such directive: there are figure, machine, table, plot, picture, code, columns")]
+    #[error(
+        "no such directive: there are figure, machine, table, plot, crossover, picture, code, columns"
+    )]
     Unknown,
     /// It has too few words, or too many.
     #[error("wants {0}")]
@@ -159,6 +163,7 @@ impl Filler {
             ["table", name] => table::table(&self.results, name),
             ["plot", name] => plot::plot(&self.results, name),
             ["plot", file, measure] => sweep::sweep(&self.results, file, measure),
+            ["crossover", name] => Ok(crossover::sentence(&self.results, name)?),
             ["picture", name] => picture::named(name),
             ["code", place] => Ok(code::blocks(&self.repository, place)?),
             ["columns", name, places @ ..] if !places.is_empty() => {
@@ -167,7 +172,7 @@ impl Filler {
             ["figure", ..] => Err(Cause::Usage("FILE PATH [FORMAT], or FILE PATH / PATH [FORMAT]")),
             ["machine", ..] => Err(Cause::Usage("FILE")),
             ["plot", ..] => Err(Cause::Usage("NAME, or FILE MEASURE")),
-            ["table" | "picture", ..] => Err(Cause::Usage("NAME")),
+            ["table" | "picture" | "crossover", ..] => Err(Cause::Usage("NAME")),
             ["code", ..] => Err(Cause::Usage("FILE#ITEM[,ITEM]")),
             ["columns", ..] => Err(Cause::Usage("NAME MODEL=FILE#ITEM[,ITEM] ...")),
             _ => Err(Cause::Unknown),

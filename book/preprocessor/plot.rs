@@ -7,7 +7,7 @@ use crate::bars::{Bar, Stack, bars, stacks};
 use crate::format::Format;
 use crate::path::Path;
 use crate::results::{Results, ResultsError};
-use crate::{Cause, MODELS, machine};
+use crate::{Cause, MODELS, crossover, machine};
 
 const COMPARE: &str = "compare.json";
 const PROFILES: &str = "profiles.json";
@@ -43,7 +43,7 @@ const fn measure(
 
 /// What can be plotted: said where a name is none.
 pub const NAMES: &str = "throughput-SCENARIO, cpu-, p50-, p99-, memory-, switches-SCENARIO, \
-    idle-memory, where-time-goes, where-time-goes-at-depth";
+    idle-memory, where-time-goes, where-time-goes-at-depth, crossover-QUESTION";
 
 /// The plot of that name.
 ///
@@ -54,6 +54,9 @@ pub fn plot(results: &Results, name: &str) -> Result<String, Cause> {
         "idle-memory" => idle_memory(results),
         "where-time-goes" => where_time_goes(results, false),
         "where-time-goes-at-depth" => where_time_goes(results, true),
+        _ if name.starts_with("crossover-") => {
+            Ok(crossover::plot(results, name.trim_start_matches("crossover-"))?)
+        }
         _ => {
             let found = name.split_once('-').and_then(|(measure, scenario)| {
                 Some((MEASURES.iter().find(|known| known.name == measure)?, scenario))

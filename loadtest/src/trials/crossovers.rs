@@ -103,12 +103,12 @@ pub const QUESTIONS: &[Question] = &[
         ),
     },
     Question {
-        name: "blocking share",
+        name: "blocking-share",
         parameter: "% of requests that block for 1 ms",
         asks: "a loop that blocks answers less than a pool of 16 workers",
         level: 1.0,
         course: Course::Falls,
-        points: along!("blocking share":
+        points: along!("blocking-share":
             0.03 => work("echo:64=9997,block:1ms=3", 64, POOL_AND_BLOCKED_LOOP),
             0.1 => work("echo:64=999,block:1ms=1", 64, POOL_AND_BLOCKED_LOOP),
             0.3 => work("echo:64=997,block:1ms=3", 64, POOL_AND_BLOCKED_LOOP),
@@ -148,12 +148,12 @@ pub const QUESTIONS: &[Question] = &[
         ),
     },
     Question {
-        name: "no matter",
+        name: "no-matter",
         parameter: "hashes of a request",
         asks: "threads and an event loop are within a twentieth of each other",
         level: 0.95,
         course: Course::Rises,
-        points: along!("no matter":
+        points: along!("no-matter":
             1 => alone(work("compute:1", 64, LOOP_AND_THREADS)),
             10 => alone(work("compute:10", 64, LOOP_AND_THREADS)),
             30 => alone(work("compute:30", 64, LOOP_AND_THREADS)),
@@ -164,12 +164,12 @@ pub const QUESTIONS: &[Question] = &[
         ),
     },
     Question {
-        name: "HTTP/2",
+        name: "http2",
         parameter: "bytes of an echo",
         asks: "gRPC answers at least half as much as the framed event loop",
         level: 0.5,
         course: Course::Rises,
-        points: along!("HTTP/2":
+        points: along!("http2":
             64 => work("echo:64", 64, FRAMED_AND_GRPC),
             1024 => work("echo:1024", 64, FRAMED_AND_GRPC),
             4096 => work("echo:4096", 64, FRAMED_AND_GRPC),
