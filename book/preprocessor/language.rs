@@ -43,6 +43,17 @@ impl Language {
         }
     }
 
+    /// Each of several.
+    ///
+    /// # Errors
+    /// If one has not been translated.
+    pub fn all<const N: usize>(self, mut english: [&str; N]) -> Result<[&str; N], Cause> {
+        for words in &mut english {
+            *words = self.say(words)?;
+        }
+        Ok(english)
+    }
+
     /// A sentence with gaps (`{}`), which are filled in their order.
     ///
     /// # Errors

@@ -152,10 +152,7 @@ fn where_time_goes(results: &Results, language: Language, at_depth: bool) -> Res
     };
     let note =
         language.fill("Samples of perf. {}", &[&machine::line(results, language, PROFILES)?])?;
-    let mut parts = PARTS.map(|(name, _)| name);
-    for part in &mut parts {
-        *part = language.say(part)?;
-    }
+    let parts = language.all(PARTS.map(|(name, _)| name))?;
     Ok(stacks(language.say(title)?, &note, &parts, &drawn))
 }
 

@@ -42,7 +42,7 @@ const COLUMNS: [(&str, &str, &str); 7] = [
 
 fn of_scenario(results: &Results, language: Language, scenario: &str) -> Result<String, Cause> {
     let at = format!("scenarios[name={scenario}]");
-    let mut table = head(language, "server", COLUMNS.map(|(head, _, _)| head))?;
+    let mut table = head(language.say("server")?, language.all(COLUMNS.map(|(head, _, _)| head))?);
     for entry in results.list(COMPARE, &format!("{at}.entries"))? {
         let server = entry["server"].as_str().unwrap_or_default();
         let cells = COLUMNS.map(|(_, key, format)| {
@@ -65,7 +65,7 @@ fn of_scenario(results: &Results, language: Language, scenario: &str) -> Result<
 
 fn idle_memory(results: &Results, language: Language) -> Result<String, Cause> {
     let format: Format = ",.0".parse()?;
-    let mut table = head(language, "server", ["bytes for an idle connection"])?;
+    let mut table = head(language.say("server")?, [language.say("bytes for an idle connection")?]);
     for model in MODELS {
         let path = format!("servers[name={model}].idle_connection_bytes");
         row(&mut table, model, &[format.write_number(results.number(COMPARE, &path)?)]);
@@ -141,7 +141,7 @@ impl Source {
 
 fn ledger_of(results: &Results, language: Language, model: &str) -> Result<String, Cause> {
     let at_depth = if model == "grpc" { "16 streams each" } else { "16 in the pipeline" };
-    let heads = [language.say("one at a time")?, language.say(at_depth)?];
+    let heads = language.all(["one at a time", at_depth])?;
     lines(results, language, heads, &DEPTHS.map(|depth| (model, depth)))
 }
 
@@ -155,7 +155,7 @@ fn lines<const N: usize>(
     heads: [&str; N],
     columns: &[(&str, (&str, u32)); N],
 ) -> Result<String, Cause> {
-    let mut table = columns(language.say("per request")?, heads);
+    let mut table = head(language.say("per request")?, heads);
     for (name, source, format) in LINES {
         let format: Format = format.parse()?;
         let figures = columns.iter().map(|(model, depth)| source.figure(results, model, *depth));
@@ -175,19 +175,7 @@ fn lines<const N: usize>(
     Ok(table)
 }
 
-fn head<const N: usize>(
-    language: Language,
-    first: &str,
-    heads: [&'static str; N],
-) -> Result<String, Cause> {
-    let mut said = heads;
-    for head in &mut said {
-        *head = language.say(head)?;
-    }
-    Ok(columns(language.say(first)?, said))
-}
-
-fn columns<const N: usize>(first: &str, heads: [&str; N]) -> String {
+fn head<const N: usize>(first: &str, heads: [&str; N]) -> String {
     let mut table = format!("\n| {first} | {} |\n|:--", heads.join(" | "));
     for _ in heads {
         table.push_str("|--:");
