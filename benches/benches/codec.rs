@@ -48,8 +48,7 @@ fn codec(criterion: &mut Criterion) {
                 });
             });
         };
-        encode("encode", codec::encode);
-        encode("prost encode", frame::encode::<Response>);
+        encode("encode", frame::encode::<Response>);
         let request = echo(bytes);
         group.bench_with_input(BenchmarkId::new("copy", bytes), &request, |bencher, request| {
             bencher.iter(|| black_box(request).clone());

@@ -70,7 +70,6 @@ fn encode(codec: &str, payload_bytes: usize, count: u64) -> anyhow::Result<(Dura
         })
     };
     let time = match codec {
-        "quintet" => by(codec::encode),
         "prost" => by(frame::encode::<Response>),
         "memcpy" => copy(&framed, count),
         _ => anyhow::bail!("{codec}: no such codec"),

@@ -8,12 +8,11 @@ ratio is the median, over rounds, of a codec's time to ours in the same round.
     cargo build --release --package benches --example codec_loop
     python3 benches/peers/codec.py
 
-writes results/codec.json. Needs Linux, and of Debian g++, protobuf-compiler and libprotobuf-dev.
+writes results/codec.json and the table in benches/README.md. Needs Linux, and of Debian g++, protobuf-compiler and libprotobuf-dev.
 """
 
 import argparse
 import dataclasses
-import datetime
 import json
 import os
 import pathlib
@@ -27,8 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "loadtest/peers"))
 
-from grpc_server import interval, said  # noqa: E402
-from report import machine  # noqa: E402
+from result import interval, origin, put_into, said  # noqa: E402
 from runner import (  # noqa: E402
     OTHERS_CORES_MAX,
     REPEATS_MAX,
@@ -43,7 +41,8 @@ SCHEMA = "quintet/codec/1"
 PACKAGES = "apt install g++ protobuf-compiler libprotobuf-dev"
 PAYLOADS_BYTES = [0, 64, 1024, 64 * 1024]
 COMPILER = ["g++", "-std=c++17", "-O2", "-DNDEBUG"]
-OURS = "quintet"
+# What the servers use: replies are written by prost itself.
+OURS = {"decode": "quintet", "encode": "quintet, by prost"}
 # Long enough that a process's start and a tick of the scheduler do not count.
 BLOCK_S = 0.2
 # The first try at how many calls a block has; ten times as many until it can be told.
@@ -67,14 +66,13 @@ class Variant:
 
 # Ours comes first in each direction: all others are held against it.
 VARIANTS = [
-    Variant("decode", OURS, "rust", "decode quintet"),
+    Variant("decode", OURS["decode"], "rust", "decode quintet"),
     Variant("decode", "prost", "rust", "decode prost"),
     Variant("decode", "C++, fresh message", "cpp", "decode fresh"),
     Variant("decode", "C++, re-used message", "cpp", "decode re-used"),
     Variant("decode", "C++, re-used arena", "cpp", "decode arena"),
     Variant("decode", "memcpy", "rust", "decode memcpy"),
-    Variant("encode", OURS, "rust", "encode quintet"),
-    Variant("encode", "prost", "rust", "encode prost"),
+    Variant("encode", OURS["encode"], "rust", "encode prost"),
     Variant("encode", "C++", "cpp", "encode"),
     Variant("encode", "memcpy", "rust", "encode memcpy"),
 ]
@@ -178,7 +176,7 @@ def summary(blocks, seed):
     for variant in VARIANTS:
         for payload_bytes in PAYLOADS_BYTES:
             own = by_round(*variant.key, payload_bytes)
-            ours = by_round(variant.direction, OURS, payload_bytes)
+            ours = by_round(variant.direction, OURS[variant.direction], payload_bytes)
             rows.append(
                 {
                     "direction": variant.direction,
@@ -198,7 +196,7 @@ def table(result):
         ns, ratio = row["ns"], row["of_ours"]
         digits = 0 if ns["median"] >= 100 else 1
         low, high = (f"{ns[end]:,.{digits}f}" for end in ["low", "high"])
-        of_ours = "1" if row["codec"] == OURS else f"{ratio['median']:.2f}"
+        of_ours = "1" if row["codec"] == OURS[row["direction"]] else f"{ratio['median']:.2f}"
         return f"{ns['median']:,.{digits}f} ({low}–{high}) | {of_ours}"
 
     payloads = result["payloads_bytes"]
@@ -214,7 +212,8 @@ def table(result):
         "Nanoseconds of a call on one core, by payload: `decode` is the frame of an echo's request "
         "to a message, `encode` the response that is there to a frame in a buffer that is there; "
         "`memcpy` copies the frame. Quintet and prost make a message of its own for each request, "
-        "as a server does; Quintet's payload goes into a buffer that its thread has spared. "
+        "as a server does; Quintet's payload goes into a buffer that its thread has spared, and its "
+        "replies are written by prost. "
         f"Medians of {result['rounds']} interleaved blocks of {result['block_s']} s with their "
         "bootstrap interval of 95 %; \"of ours\" is the median ratio within a round, above 1 "
         "where the other one costs more.",
@@ -244,7 +243,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9, help="blocks of each (default: 9)")
     parser.add_argument("--seed", type=int, default=1, help="decides the order (default: 1)")
     parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target/release")
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "results/codec.json")
+    parser.add_argument("--output", type=pathlib.Path, help="write the JSON there, and no page")
     parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
@@ -258,14 +257,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         programs = {"rust": rust, "cpp": built(pathlib.Path(folder))}
         blocks = measure(arguments, programs)
-    revision = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     result = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "command": f"python3 benches/peers/codec.py --rounds {arguments.rounds} "
         f"--seed {arguments.seed}",
-        "machine": machine(),
-        "revision": said(revision, r"\S+"),
+        **origin(),
         "versions": versions(),
         "compiler": COMPILER,
         "payloads_bytes": PAYLOADS_BYTES,
@@ -275,9 +271,12 @@ def main():
         "rows": summary(blocks, arguments.seed),
         "blocks": blocks,
     }
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    output = arguments.output or ROOT / "results/codec.json"
+    output.write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(table(result))
-    print(f"results: {arguments.output}", file=sys.stderr)
+    if not arguments.output:
+        put_into(ROOT / "benches/README.md", "codec", table(result))
+    print(f"results: {output}", file=sys.stderr)
 
 
 if __name__ == "__main__":

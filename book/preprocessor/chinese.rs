@@ -1,9 +1,45 @@
 //! What the preprocessor says, in Chinese. Terms are those of the book's glossary.
 
-/// The loads of the scenarios, as result files have them.
-pub(crate) const LOADS: &[(&str, &str)] = &[
+/// What result files say.
+#[rustfmt::skip] // as below
+pub(crate) const DATA: &[(&str, &str)] = &[
+    // Loads of scenarios.
     ("{} over {} connections, depth {}", "{}，{} 个连接，深度 {}"),
     ("{} over {} connections, {} requests/s planned", "{}，{} 个连接，计划每秒 {} 个请求"),
+
+    // Parameters of sweeps and crossovers.
+    ("connections", "连接数"),
+    ("depth", "深度"),
+    ("payload", "echo 的字节数"),
+    ("rate", "每秒请求数"),
+    ("work", "工作"),
+    ("idle", "空闲连接数"),
+    ("% of requests that block for 1 ms", "阻塞 1 ms 的请求所占的百分比"),
+    ("clients that each wait for 10 ms", "各等 10 ms 的客户端数"),
+    ("hashes of a request", "每个请求的散列次数"),
+    ("bytes of an echo", "echo 的字节数"),
+
+    // What a crossover asks.
+    ("a thread per connection answers a fifth less than an event loop",
+        "每连接一线程比事件循环少回答五分之一"),
+    ("a loop that blocks answers less than a pool of 16 workers",
+        "会阻塞的循环不如有 16 个工作线程的线程池回答得多"),
+    ("a pool of 16 workers answers a fifth less than tasks, which have no such number",
+        "有 16 个工作线程的线程池比任务少回答五分之一，而任务没有这样一个数目"),
+    ("to hand the work to another thread costs less than a tenth",
+        "把工作移交给另一个线程，代价不到十分之一"),
+    ("threads and an event loop are within a twentieth of each other",
+        "线程与事件循环相差不到二十分之一"),
+    ("gRPC answers at least half as much as the framed event loop",
+        "gRPC 的回答数至少是帧协议事件循环的一半"),
+
+    // Contenders.
+    ("threads", "threads"),
+    ("tasks", "tasks"),
+    ("epoll", "epoll"),
+    ("grpc", "grpc"),
+    ("pool, 16 workers", "pool，16 个工作线程"),
+    ("epoll, offload off", "epoll，offload off"),
 ];
 
 /// Everything else.
@@ -56,6 +92,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("Medians over blocks. {}", "各块取中位数。{}"),
     ("Medians over blocks. Lines: 95 % intervals. {}",
         "各块取中位数，线段为 95 % 置信区间。{}"),
+    ("Medians over blocks, 95 % intervals. {}", "各块取中位数，附 95 % 置信区间。{}"),
     ("{} bytes", "{} 字节"),
     ("an idle connection: memory", "一个空闲连接占用的内存"),
     ("What the server's own memory (RssAnon) grows by for each; the kernel's part of a socket \
@@ -73,6 +110,16 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("where a request's CPU time goes, one outstanding on each connection",
         "一个请求的 CPU 时间花在哪里：每个连接上有一个在途"),
     ("Samples of perf. {}", "perf 采样。{}"),
+
+    // Crossovers.
+    ("From **{}** ({}–{}) {} on, {}.", "{3}达到 **{0}**（{1}–{2}）之后，{4}。"),
+    ("At each point measured, from **{}** {} on, {}.",
+        "在测过的每一点上，也就是{1}从 **{0}** 起，{2}。"),
+    ("Up to **{}** {}, the last point measured, it is not so that {}.",
+        "直到测过的最后一点，也就是{1}为 **{0}** 时，都还看不到这种情况：{2}。"),
+    ("{}: requests per second, as a part of those of {}", "{}：每秒请求数，与 {} 之比"),
+    ("Medians of ratios of interleaved blocks, 95 % intervals. {}",
+        "交错的各块之比的中位数，附 95 % 置信区间。{}"),
 
     // Pictures: what several have.
     ("{}; the steps are in the list", "{}；各步骤见下面的列表"),

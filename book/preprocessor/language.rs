@@ -2,10 +2,10 @@
 //!
 //! English stands in the code, where it is said. `chinese.rs` has the same in Chinese, by the English
 //! words. What is missing there is an error of the build, as is a figure that is missing. Names of
-//! servers, and whatever the result files say, are the same in every language.
+//! servers are the same in every language.
 
 use crate::Cause;
-use crate::chinese::{LOADS, WORDS};
+use crate::chinese::{DATA, WORDS};
 
 /// What is left open in a sentence.
 const GAP: &str = "{}";
@@ -54,7 +54,8 @@ impl Language {
         Ok(english)
     }
 
-    /// A sentence with gaps (`{}`), which are filled in their order.
+    /// A sentence with gaps (`{}`), which are filled in their order. The other language may have them in
+    /// another one, and numbers them then (`{1}`, from 0).
     ///
     /// # Errors
     /// If the sentence has not been translated.
@@ -62,14 +63,14 @@ impl Language {
         Ok(filled(self.say(english)?, gaps))
     }
 
-    /// The load of a scenario, as the load tester writes it into its results.
+    /// What the load tester writes into its results: a load, a parameter, a contender.
     ///
     /// # Errors
-    /// If loads are not written so.
-    pub fn load(self, english: &str) -> Result<String, Cause> {
+    /// If it has not been translated.
+    pub fn data(self, english: &str) -> Result<String, Cause> {
         match self {
             Self::English => Ok(english.to_owned()),
-            Self::Chinese => LOADS
+            Self::Chinese => DATA
                 .iter()
                 .find_map(|(known, chinese)| Some(filled(chinese, &gaps(known, english)?)))
                 .ok_or_else(|| Cause::Untranslated(english.to_owned())),
@@ -78,13 +79,14 @@ impl Language {
 }
 
 fn filled(sentence: &str, gaps: &[&str]) -> String {
-    let mut gaps = gaps.iter();
     let mut filled = String::new();
-    for (index, part) in sentence.split(GAP).enumerate() {
-        if index > 0 {
-            filled.push_str(gaps.next().unwrap_or(&GAP));
-        }
-        filled.push_str(part);
+    let mut parts = sentence.split('{');
+    filled.push_str(parts.next().unwrap_or_default());
+    for (index, part) in parts.enumerate() {
+        let (number, behind) = part.split_once('}').unwrap_or((part, ""));
+        let gap = gaps.get(number.parse().unwrap_or(index));
+        filled.push_str(gap.unwrap_or(&GAP));
+        filled.push_str(behind);
     }
     filled
 }
@@ -122,7 +124,7 @@ mod tests {
         assert_eq!(Language::English.say("furlongs").unwrap(), "furlongs");
         let error = Language::Chinese.say("furlongs").unwrap_err().to_string();
         assert!(error.contains("\"furlongs\"") && error.contains("chinese.rs"), "{error}");
-        assert!(Language::Chinese.load("echo:64 by night").is_err());
+        assert!(Language::Chinese.data("echo:64 by night").is_err());
     }
 
     #[test]
@@ -133,14 +135,15 @@ mod tests {
             assert_eq!(gaps("{} over {} fields", none), None, "{none}");
         }
         assert_eq!(filled("{}:{}", &["a", "b"]), "a:b");
-        let load = Language::Chinese.load("echo:64 over 64 connections, depth 16").unwrap();
+        assert_eq!(filled("{1}, {0}.", &["a", "b"]), "b, a.");
+        let load = Language::Chinese.data("echo:64 over 64 connections, depth 16").unwrap();
         assert_eq!(load, "echo:64，64 个连接，深度 16");
     }
 
     #[test]
     fn a_translation_has_the_gaps_and_the_marks_of_the_original() {
-        for (english, chinese) in WORDS.iter().chain(LOADS) {
-            for mark in [GAP, "`", "<code>", "</code>"] {
+        for (english, chinese) in WORDS.iter().chain(DATA) {
+            for mark in ["{", "}", "**", "`", "<code>", "</code>"] {
                 let count = |text: &str| text.matches(mark).count();
                 assert_eq!(count(english), count(chinese), "{mark} of {english:?}");
             }

@@ -9,6 +9,8 @@
 //! | `{{machine FILE}}` | on which machine, when, and of which revision a result was made |
 //! | `{{table NAME}}` | one of [`table::NAMES`] |
 //! | `{{plot NAME}}` | one of [`plot::NAMES`] |
+//! | `{{plot FILE MEASURE}}` | a measure (`throughput`, `cpu`, `p99`, ...) over what a sweep went over |
+//! | `{{crossover NAME}}` | a sentence: where a choice turns round, from `crossovers.json` |
 //! | `{{picture NAME}}` | one of [`pictures::PICTURES`] |
 //! | `{{code FILE#ITEM[,ITEM]}}` | items of a Rust file, by their names: see [`code`] |
 //! | `{{columns NAME threads=FILE#ITEM pool=...}}` | the same code in several servers, beside each other |
@@ -20,11 +22,13 @@ pub mod bars;
 mod chinese;
 pub mod code;
 pub mod columns;
+pub mod crossover;
 pub mod directive;
 pub mod edition;
 pub mod format;
 pub mod include;
 pub mod language;
+pub mod lines;
 pub mod machine;
 pub mod path;
 pub mod picture;
@@ -32,6 +36,7 @@ pub mod pictures;
 pub mod plot;
 pub mod results;
 pub mod svg;
+pub mod sweep;
 pub mod table;
 
 use std::fmt;
@@ -49,7 +54,9 @@ pub const MODELS: [&str; 5] = ["threads", "pool", "tasks", "epoll", "grpc"];
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
     /// There is no such directive.
-    #[error("no such directive: there are figure, machine, table, plot, picture, code, columns")]
+    #[error(
+        "no such directive: there are figure, machine, table, plot, crossover, picture, code, columns"
+    )]
     Unknown,
     /// It has too few words, or too many.
     #[error("wants {0}")]
@@ -165,6 +172,8 @@ impl Filler {
             ["machine", file] => machine::line(results, language, file),
             ["table", name] => table::table(results, language, name),
             ["plot", name] => plot::plot(results, language, name),
+            ["plot", file, measure] => sweep::sweep(results, language, file, measure),
+            ["crossover", name] => crossover::sentence(results, language, name),
             ["picture", name] => picture::named(language, name),
             ["code", place] => Ok(code::blocks(&self.repository, place)?),
             ["columns", name, places @ ..] if !places.is_empty() => {
@@ -172,7 +181,8 @@ impl Filler {
             }
             ["figure", ..] => Err(Cause::Usage("FILE PATH [FORMAT], or FILE PATH / PATH [FORMAT]")),
             ["machine", ..] => Err(Cause::Usage("FILE")),
-            ["table" | "plot" | "picture", ..] => Err(Cause::Usage("NAME")),
+            ["plot", ..] => Err(Cause::Usage("NAME, or FILE MEASURE")),
+            ["table" | "picture" | "crossover", ..] => Err(Cause::Usage("NAME")),
             ["code", ..] => Err(Cause::Usage("FILE#ITEM[,ITEM]")),
             ["columns", ..] => Err(Cause::Usage("NAME MODEL=FILE#ITEM[,ITEM] ...")),
             _ => Err(Cause::Unknown),
@@ -195,5 +205,23 @@ impl Filler {
         };
         let format = format.map(|format| format.parse()).transpose()?.unwrap_or(Format::default());
         Ok(format.write(&value)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is no directive is left as it is: one that is missing there would never be filled in.
+    #[test]
+    fn every_directive_is_looked_for() {
+        let known = format!("no such directive: there are {}", directive::NAMES.join(", "));
+        assert_eq!(Cause::Unknown.to_string(), known);
+        let filler = Filler::new(Path::new(env!("CARGO_MANIFEST_DIR")), Language::English);
+        for name in directive::NAMES {
+            let made = filler.fill(Path::new("a.md"), &format!("{{{{{name}}}}}"));
+            let cause = made.problems.first().map(|problem| &problem.cause);
+            assert!(matches!(cause, Some(Cause::Usage(_))), "{name}: {cause:?}");
+        }
     }
 }

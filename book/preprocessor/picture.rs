@@ -117,7 +117,7 @@ impl Picture {
 fn way(svg: &mut Svg, (from, to): (f64, f64), y: f64, class: &str, index: usize, label: &str) {
     let side = (to - from).signum();
     svg.arrow(from + side * GAP, to - side * GAP, y + 5.0, class);
-    svg.text(f64::midpoint(from, to), y - 1.0, At::Middle, "label", label);
+    svg.text(f64::midpoint(from, to), y - 4.0, At::Middle, "label", label);
     svg.number(from + side * 11.0, y + 5.0, index + 1);
 }
 

@@ -8,22 +8,22 @@ use crate::format::Format;
 use crate::language::Language;
 use crate::path::Path;
 use crate::results::{Results, ResultsError};
-use crate::{Cause, MODELS, machine};
+use crate::{Cause, MODELS, crossover, machine};
 
 const COMPARE: &str = "compare.json";
 const PROFILES: &str = "profiles.json";
 
 /// A figure that `compare` has of each server in each scenario.
-struct Measure {
-    name: &'static str,
-    title: &'static str,
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
     /// Under `medians` and, where it has an interval, under `intervals`.
-    key: &'static str,
+    pub(crate) key: &'static str,
     format: &'static str,
     unit: &'static str,
 }
 
-const MEASURES: [Measure; 6] = [
+pub(crate) const MEASURES: [Measure; 6] = [
     measure("throughput", "requests answered per second", "throughput_rps", ",.0", ""),
     measure("cpu", "CPU time of the server per request", "cpu_us_per_request", ".2", " µs"),
     measure("p50", "median latency", "latency_p50_us", ",.0", " µs"),
@@ -44,7 +44,7 @@ const fn measure(
 
 /// What can be plotted: said where a name is none.
 pub const NAMES: &str = "throughput-SCENARIO, cpu-, p50-, p99-, memory-, switches-SCENARIO, \
-    idle-memory, where-time-goes, where-time-goes-at-depth";
+    idle-memory, where-time-goes, where-time-goes-at-depth, crossover-QUESTION";
 
 /// The plot of that name.
 ///
@@ -55,6 +55,9 @@ pub fn plot(results: &Results, language: Language, name: &str) -> Result<String,
         "idle-memory" => idle_memory(results, language),
         "where-time-goes" => where_time_goes(results, language, false),
         "where-time-goes-at-depth" => where_time_goes(results, language, true),
+        _ if name.starts_with("crossover-") => {
+            crossover::plot(results, language, name.trim_start_matches("crossover-"))
+        }
         _ => {
             let found = name.split_once('-').and_then(|(measure, scenario)| {
                 Some((MEASURES.iter().find(|known| known.name == measure)?, scenario))
@@ -94,7 +97,7 @@ fn of_scenario(
     let title = results.text(COMPARE, &format!("scenarios[name={scenario}].title"))?;
     // Its title begins with its name.
     let load = title.split_once(": ").map_or(title.as_str(), |(_, load)| load);
-    let title = language.fill("{}: {}", &[&language.load(load)?, language.say(measure.title)?])?;
+    let title = language.fill("{}: {}", &[&language.data(load)?, language.say(measure.title)?])?;
     let note = if drawn.iter().any(|bar| bar.interval.is_some()) {
         "Medians over blocks. Lines: 95 % intervals. {}"
     } else {

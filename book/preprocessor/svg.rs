@@ -62,14 +62,18 @@ impl Svg {
         );
     }
 
-    /// A number in a circle.
-    pub fn number(&mut self, x: f64, y: f64, number: usize) {
+    /// A circle.
+    pub fn circle(&mut self, x: f64, y: f64, radius: f64, class: &str) {
+        let (x, y, radius) = (n(x), n(y), n(radius));
         let _ = writeln!(
             self.body,
-            r#"<circle class="number" cx="{}" cy="{}" r="7.5"></circle>"#,
-            n(x),
-            n(y)
+            r#"<circle class="{class}" cx="{x}" cy="{y}" r="{radius}"></circle>"#
         );
+    }
+
+    /// A number in a circle.
+    pub fn number(&mut self, x: f64, y: f64, number: usize) {
+        self.circle(x, y, 7.5, "number");
         self.text(x, y + 3.4, At::Middle, "number-text", &number.to_string());
     }
 

@@ -57,7 +57,7 @@ fn of_scenario(results: &Results, language: Language, scenario: &str) -> Result<
     }
     let title = results.text(COMPARE, &format!("{at}.title"))?;
     let (scenario, load) = title.split_once(": ").unwrap_or(("", &title));
-    let title = language.fill("{}: {}", &[scenario, &language.load(load)?])?;
+    let title = language.fill("{}: {}", &[scenario, &language.data(load)?])?;
     let machine = machine::line(results, language, COMPARE)?;
     note(&mut table, &language.fill("{}. Medians; {}", &[&title, &machine])?);
     Ok(table)

@@ -74,7 +74,7 @@ enum Input {
     Open,
     /// Bytes that nobody wants. They are read and dropped, up to a bound, because a socket that
     /// is closed over unread bytes is reset, and a reset can overtake the last replies.
-    Unwanted { bytes_left: usize },
+    Unwanted { bytes_left: u32 },
     /// Nothing.
     Ended,
 }
@@ -107,12 +107,12 @@ pub struct Connection {
     input: Input,
     inbound: Buffer,
     outbound: Buffer,
-    unanswered: usize,
+    unanswered: u32,
     /// Since [`take_moved`](Connection::take_moved).
     moved: Moved,
     /// Replies that gather for [`take_delivered`](Connection::take_delivered), and when the read
     /// came that completed the first of their requests.
-    undelivered: u64,
+    undelivered: u32,
     undelivered_since: Instant,
     /// When the read came that completed the request that was last taken.
     taken_at: Instant,
@@ -160,10 +160,10 @@ impl Connection {
                 self.inbound.push(bytes);
                 self.moved.copied += bytes.len() as u64;
             }
-            Input::Unwanted { bytes_left } if bytes.len() < *bytes_left => {
-                *bytes_left -= bytes.len();
-            }
-            Input::Unwanted { .. } => self.input = Input::Ended,
+            Input::Unwanted { bytes_left } => match bytes_left.checked_sub(counted(bytes.len())) {
+                Some(left @ 1..) => *bytes_left = left,
+                _ => self.input = Input::Ended,
+            },
             Input::Ended => {}
         }
     }
@@ -242,9 +242,9 @@ impl Connection {
         if self.undelivered == 0 {
             self.undelivered_since = self.taken_at;
         }
-        self.undelivered += 1;
+        self.undelivered = self.undelivered.saturating_add(1);
         let unsent = self.outbound.len();
-        codec::encode(&response, self.outbound.tail());
+        frame::encode(&response, self.outbound.tail());
         self.moved.copied += (self.outbound.len() - unsent) as u64;
         spare::give(response.payload);
     }
@@ -274,7 +274,7 @@ impl Connection {
     /// server has owed the first of them. Only for whoever measures.
     pub fn take_delivered(&mut self) -> Option<(u64, Instant)> {
         let delivered = !self.wants_write() && self.undelivered > 0;
-        delivered.then(|| (std::mem::take(&mut self.undelivered), self.undelivered_since))
+        delivered.then(|| (std::mem::take(&mut self.undelivered).into(), self.undelivered_since))
     }
 
     /// The socket takes no more for the time being.
@@ -338,8 +338,13 @@ impl Connection {
 
     fn unwanted(&self) -> Input {
         // One frame may have been on its way in good faith.
-        Input::Unwanted { bytes_left: self.limits.frame_bytes_max }
+        Input::Unwanted { bytes_left: counted(self.limits.frame_bytes_max) }
     }
+}
+
+/// So many bytes, and no more than a frame can have: its prefix is no longer.
+fn counted(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl FrameError {

@@ -35,9 +35,9 @@ pub fn give(mut buffer: Vec<u8>) {
     }
 }
 
-/// The same bytes in a buffer of their own.
+/// The same bytes in a buffer of their own, if there are any.
 pub(crate) fn copy_of(bytes: &[u8]) -> Vec<u8> {
-    let mut copy = if bytes.len() > KEPT_BYTES_MAX { Vec::new() } else { take() };
+    let mut copy = if is_kept(bytes.len()) { take() } else { Vec::new() };
     copy.extend_from_slice(bytes);
     copy
 }

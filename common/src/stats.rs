@@ -148,25 +148,25 @@ pub struct Snapshot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// See [`Snapshot::requests`].
-    pub requests: u64,
+    pub requests: u32,
     /// See [`Snapshot::failed`].
-    pub failed: u64,
+    pub failed: u32,
     /// See [`Snapshot::reads`].
-    pub reads: u64,
+    pub reads: u32,
     /// See [`Snapshot::writes`].
-    pub writes: u64,
+    pub writes: u32,
     /// See [`Snapshot::waits`].
-    pub waits: u64,
+    pub waits: u32,
     /// See [`Snapshot::wakes`].
-    pub wakes: u64,
+    pub wakes: u32,
     /// See [`Snapshot::registrations`].
-    pub registrations: u64,
+    pub registrations: u32,
     /// See [`Snapshot::handoffs`].
-    pub handoffs: u64,
+    pub handoffs: u32,
     /// See [`Snapshot::bytes_read`] and those after it.
     pub moved: Moved,
     /// How many of those that failed were answered with which of [`ERRORS`].
-    pub errors: [u64; ERRORS.len()],
+    pub errors: [u32; ERRORS.len()],
     /// How long they took, where [`Stats::tally`] knows of somebody who asks.
     pub latencies: Option<Box<Latencies>>,
 }
@@ -243,15 +243,16 @@ impl Stats {
             self.add_errors(tally);
         }
         let moved = std::mem::take(&mut tally.moved);
+        let take = |count: &mut u32| u64::from(std::mem::take(count));
         // What is left are those that went well.
         for (counter, by) in [
-            (&self.counters.answered_ok, std::mem::take(&mut tally.requests)),
-            (&self.counters.reads, std::mem::take(&mut tally.reads)),
-            (&self.counters.writes, std::mem::take(&mut tally.writes)),
-            (&self.counters.waits, std::mem::take(&mut tally.waits)),
-            (&self.counters.wakes, std::mem::take(&mut tally.wakes)),
-            (&self.counters.registrations, std::mem::take(&mut tally.registrations)),
-            (&self.counters.handoffs, std::mem::take(&mut tally.handoffs)),
+            (&self.counters.answered_ok, take(&mut tally.requests)),
+            (&self.counters.reads, take(&mut tally.reads)),
+            (&self.counters.writes, take(&mut tally.writes)),
+            (&self.counters.waits, take(&mut tally.waits)),
+            (&self.counters.wakes, take(&mut tally.wakes)),
+            (&self.counters.registrations, take(&mut tally.registrations)),
+            (&self.counters.handoffs, take(&mut tally.handoffs)),
             (&self.counters.bytes_read, moved.received),
             (&self.counters.bytes_written, moved.sent),
             (&self.counters.bytes_copied, moved.copied),
@@ -269,12 +270,12 @@ impl Stats {
     #[cold]
     fn add_errors(&self, tally: &mut Tally) {
         let errors = std::mem::take(&mut tally.errors);
-        let answered: u64 = errors.iter().sum();
+        let answered = errors.iter().sum();
         for (counter, by) in self.counters.answered_error.iter().zip(errors) {
-            counter.fetch_add(by, Relaxed);
+            counter.fetch_add(by.into(), Relaxed);
         }
         let protocol_errors = std::mem::take(&mut tally.failed).saturating_sub(answered);
-        self.counters.protocol_errors.fetch_add(protocol_errors, Relaxed);
+        self.counters.protocol_errors.fetch_add(protocol_errors.into(), Relaxed);
         tally.requests = tally.requests.saturating_sub(answered);
     }
 

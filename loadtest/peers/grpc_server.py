@@ -10,13 +10,12 @@ is the median, over rounds, of its ratio to the server as it is in the same roun
     python3 loadtest/peers/grpc_server.py
 
 writes results/grpc.json and the table in docs/grpc.md. Needs Linux, openssl, and of Debian
-nghttp2-client.
+nghttp2-client, libmimalloc2.0 and libjemalloc2.
 """
 
 import argparse
 import base64
 import dataclasses
-import datetime
 import hashlib
 import hmac
 import json
@@ -25,30 +24,28 @@ import random
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from report import machine
+from result import ROOT, interval, origin, put_into, said
 from runner import (
+    ALLOCATORS,
     OTHERS_CORES_MAX,
     REPEATS_MAX,
     Failure,
     awaited,
     cores,
+    library,
     machine_busy_s,
     serving,
     spawn,
 )
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = "quintet/grpc/1"
-BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
 # (connections, streams on each): the shapes in which public gRPC benchmarks are commonly quoted.
 SHAPES = [(50, 1), (8, 16)]
 SECRET = b"a secret of the measurement alone; no server keeps it."
-RESAMPLES = 4000
 
 
 @dataclasses.dataclass
@@ -89,6 +86,7 @@ def variants(bin_dir, folder):
             "tonic's own accept loop and limits",
             lambda port: [bin_dir / "examples/plain_tonic", f"--listen=127.0.0.1:{port}"],
         ),
+        *(plain_tonic_with(bin_dir, allocator) for allocator in ALLOCATORS),
         Variant("without the two defaults", f"`{' '.join(off)}`", grpc(*off)),
         Variant(
             "authentication",
@@ -108,6 +106,15 @@ def variants(bin_dir, folder):
         ),
         Variant("TLS 1.3", "`--tls-self-signed`", grpc("--tls-self-signed=on"), tls=True),
     ]
+
+
+def plain_tonic_with(bin_dir, allocator):
+    server = ["env", f"LD_PRELOAD={library(allocator)}", bin_dir / "examples/plain_tonic"]
+    return Variant(
+        f"a plain tonic server, {allocator}",
+        "the allocator in place of the system's",
+        lambda port: [*server, f"--listen=127.0.0.1:{port}"],
+    )
 
 
 def h2load(variant, port, shape, seconds, folder):
@@ -178,16 +185,6 @@ def measure(arguments, rows, folder):
     return blocks
 
 
-def interval(values, seed):
-    """The median, and its bootstrap interval of 95 %."""
-    shuffle = random.Random(seed)
-    resampled = sorted(
-        statistics.median(shuffle.choices(values, k=len(values))) for _ in range(RESAMPLES)
-    )
-    low, high = resampled[int(0.025 * RESAMPLES)], resampled[int(0.975 * RESAMPLES) - 1]
-    return {"median": statistics.median(values), "low": low, "high": high}
-
-
 def summary(blocks, rows, seed):
     """By variant and shape, with the ratio to the first row within each round."""
     lines = []
@@ -243,19 +240,6 @@ def table(result):
     return "\n".join(lines) + "\n"
 
 
-def said(line, pattern):
-    found = re.search(pattern, subprocess.run(line, capture_output=True, text=True).stdout)
-    return found[0] if found else "unknown"
-
-
-def put_into(page, text):
-    whole = page.read_text()
-    if BEGIN not in whole or END not in whole:
-        raise Failure(f"{page} has no {BEGIN} and {END}: the table is not put in")
-    head, rest = whole.split(BEGIN, 1)
-    page.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10, help="blocks of each (default: 10)")
@@ -282,12 +266,9 @@ def main():
                 raise Failure(f"--only: no such row: {', '.join(sorted(unknown))}")
             rows = [row for row in rows if row.name in wanted or row is rows[0]]
         blocks = measure(arguments, rows, folder)
-    revision = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     result = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "machine": machine(),
-        "revision": said(revision, r"\S+"),
+        **origin(),
         "h2load": said(["h2load", "--version"], r"[\d.]+\d"),
         "shapes": SHAPES,
         "rounds": arguments.rounds,
@@ -300,7 +281,7 @@ def main():
     output.write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(table(result))
     if not arguments.output:
-        put_into(ROOT / "docs/grpc.md", table(result))
+        put_into(ROOT / "docs/grpc.md", "costs", table(result))
     print(f"results: {output}", file=sys.stderr)
 
 

@@ -17,7 +17,6 @@ and, of Debian, strace.
 
 import argparse
 import contextlib
-import datetime
 import json
 import pathlib
 import re
@@ -28,10 +27,9 @@ import sys
 import tempfile
 import time
 
-from report import machine
+from result import ROOT, origin
 from runner import Failure, await_ready, cores, free_port, spawn
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = "quintet/ledger/1"
 SERVERS = {"threads": "tcp", "pool": "tcp", "tasks": "tcp", "epoll": "tcp", "grpc": "grpc"}
 DEPTHS = (1, 16)
@@ -164,8 +162,7 @@ def main():
     ]
     result = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "machine": machine(),
+        **origin(),
         "connections": CONNECTIONS,
         "requests": args.requests,
         "rows": rows,

@@ -13,7 +13,6 @@ wrk, nghttp2-client, redis-tools, redis-server and nginx-light.
 
 import argparse
 import contextlib
-import datetime
 import functools
 import json
 import pathlib
@@ -24,7 +23,8 @@ import tempfile
 import time
 
 from contenders import CLIENTS, CONNECTIONS, DEPTHS, SERVERS, Context
-from report import machine, medians, table, versions
+from report import medians, table, versions
+from result import ROOT, origin, put_into
 from runner import (
     OTHERS_CORES_MAX,
     PACKAGES,
@@ -37,9 +37,7 @@ from runner import (
     spawn,
 )
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = "quintet/generators/1"
-BEGIN, END = "<!-- generators: begin -->", "<!-- generators: end -->"
 
 
 def block(client, depth, server, context):
@@ -109,15 +107,6 @@ def measure(arguments, context):
     return blocks
 
 
-def put_into_readme(text):
-    readme = ROOT / "loadtest/README.md"
-    whole = readme.read_text()
-    if BEGIN not in whole or END not in whole:
-        raise Failure(f"{readme} has no {BEGIN} and {END}: the table is not put in")
-    head, rest = whole.split(BEGIN, 1)
-    readme.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=8, help="blocks of each (default: 8)")
@@ -139,11 +128,11 @@ def main():
         bin_dir = arguments.bin_dir.resolve()
         context = Context(bin_dir, pathlib.Path(folder), arguments.seconds, {})
         blocks = measure(arguments, context)
+    come_from = origin()
     result = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "machine": machine(),
-        "versions": versions(ROOT, bin_dir),
+        **come_from,
+        "versions": versions(bin_dir, come_from["revision"]),
         "connections": CONNECTIONS,
         "rounds": arguments.rounds,
         "seconds": arguments.seconds,
@@ -155,7 +144,7 @@ def main():
     output.write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(table(result))
     if not arguments.output:
-        put_into_readme(table(result))
+        put_into(ROOT / "loadtest/README.md", "generators", table(result))
     print(f"results: {output}", file=sys.stderr)
 
 

@@ -14,7 +14,6 @@ way back is put to what made the call. Needs Linux, and of Debian linux-perf.
 
 import argparse
 import collections
-import datetime
 import functools
 import json
 import pathlib
@@ -25,12 +24,9 @@ import sys
 import tempfile
 import time
 
-from report import machine
+from result import ROOT, origin, put_into
 from runner import CLIENT_TIMEOUT_S, Failure, cores, serving, spawn
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "floor.md"
-BEGIN, END = "<!-- profiles: begin -->", "<!-- profiles: end -->"
 SCHEMA = "quintet/profiles/1"
 SERVERS = {"threads": "tcp", "pool": "tcp", "tasks": "tcp", "epoll": "tcp", "grpc": "grpc"}
 # Connections and depth; over gRPC the depth is one of streams.
@@ -132,23 +128,18 @@ def table(result):
     return "\n".join(lines) + "\n"
 
 
-def insert(text):
-    whole = PAGE.read_text()
-    if BEGIN not in whole or END not in whole:
-        raise Failure(f"{PAGE} has no {BEGIN} and {END}: the table is not put in")
-    head, rest = whole.split(BEGIN, 1)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target" / "release")
     parser.add_argument("--json", type=pathlib.Path, default=ROOT / "results" / "profiles.json")
     parser.add_argument("--seconds", type=int, default=4, help="of each sample")
+    parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
     arguments = parser.parse_args()
+    if arguments.table:
+        sys.stdout.write(table(json.loads(arguments.table.read_text())))
+        return
     if shutil.which("perf") is None:
         raise Failure("perf is missing: apt install linux-perf")
-    revision = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
     rows = []
     for name, scheme in SERVERS.items():
         for connections, depth in SHAPES[scheme]:
@@ -156,14 +147,12 @@ def main():
             rows.append(profile(arguments, name, connections, depth))
     result = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "machine": machine(),
-        "revision": subprocess.run(revision, capture_output=True, text=True).stdout.strip(),
+        **origin(),
         "seconds": arguments.seconds,
         "rows": rows,
     }
     arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    insert(table(result))
+    put_into(ROOT / "docs/floor.md", "profiles", table(result))
     print(table(result))
 
 

@@ -1,13 +1,9 @@
-"""What is kept of the blocks: medians, versions, the machine, and the Markdown table."""
+"""What is kept of the generators' blocks: medians, versions, and the Markdown table."""
 
-import os
-import pathlib
-import platform
-import re
 import statistics
-import subprocess
 
 from contenders import CLIENTS, DEPTHS
+from result import said
 
 
 def medians(blocks):
@@ -50,30 +46,14 @@ def ratio(blocks, client, depth):
     return statistics.median(a["cpu_us_per_request"] / b["cpu_us_per_request"] for a, b in quiet)
 
 
-def versions(root, bin_dir):
-    def said(line, pattern):
-        made = subprocess.run(line, capture_output=True, text=True, check=False)
-        found = re.search(pattern, made.stdout + made.stderr)
-        return found[0] if found else "unknown"
-
-    revision = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+def versions(bin_dir, revision):
+    own = said([str(bin_dir / "loadtest"), "--version"], r"[\d.]+")
     return {
-        "loadtest": said([str(bin_dir / "loadtest"), "--version"], r"[\d.]+")
-        + " at "
-        + said(revision, r"\S+"),
+        "loadtest": f"{own} at {revision}",
         "wrk": said(["wrk", "--version"], r"wrk [^\s\[]+").removeprefix("wrk "),
         "h2load": said(["h2load", "--version"], r"[\d.]+\d"),
         "redis-benchmark": said(["redis-benchmark", "--version"], r"[\d.]+\d"),
         "nginx": said(["nginx", "-v"], r"[\d.]+\d"),
-    }
-
-
-def machine():
-    cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    return {
-        "cpu_model": cpu[1] if cpu else platform.machine(),
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
     }
 
 

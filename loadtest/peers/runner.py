@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import os
 import pathlib
 import random
@@ -16,6 +17,8 @@ PACKAGES = "apt install wrk nghttp2-client redis-tools redis-server nginx-light"
 OTHERS_CORES_MAX = 0.1
 # ... so often at the most: on a machine that is never quiet there is no better one.
 REPEATS_MAX = 3
+# In place of the C library's, by LD_PRELOAD.
+ALLOCATORS = ["mimalloc", "jemalloc"]
 READY_TIMEOUT_S = 10
 CLIENT_TIMEOUT_S = 120
 # Below the ephemeral ports, so that no client's source port is in the way.
@@ -70,6 +73,13 @@ def serving(name, line):
         finally:
             process.kill()
             process.wait()
+
+
+def library(allocator):
+    found = sorted(glob.glob(f"/usr/lib/*-linux-gnu/lib{allocator}.so.*"))
+    if not found:
+        raise Failure(f"no lib{allocator}.so: apt install libmimalloc2.0 libjemalloc2")
+    return found[0]
 
 
 def free_port():

@@ -134,6 +134,7 @@ impl Planner {
         }
     }
 
+    // ANCHOR: next
     /// The next request that may be sent at `now_ns`, if there is one. In the open loop this is
     /// one that is due; in the closed loop the caller asks only when a slot is free.
     pub fn next(&mut self, now_ns: u64) -> Option<Planned> {
@@ -155,6 +156,7 @@ impl Planner {
         self.measured_left -= u64::from(measured);
         Some(Planned { index, planned_ns, kind: self.mix.choose(self.seed, index), measured })
     }
+    // ANCHOR_END: next
 
     /// The next request that the plan still holds although it has no way to be sent: nothing in a
     /// closed loop that ends by time, since it plans only what it sends. Plans no more thereafter.

@@ -149,6 +149,7 @@ impl Recorder {
         self.windows.at(planned_ns).unsent += 1;
     }
 
+    // ANCHOR: record
     fn record(&mut self, moments: Moments, latency_ns_min: u64) {
         let Moments { planned_ns, sent_ns, settled_ns } = moments;
         self.settled_last_ns = self.settled_last_ns.max(settled_ns);
@@ -163,6 +164,7 @@ impl Recorder {
             self.send_lag.saturating_record(sent_ns - planned_ns);
         }
     }
+    // ANCHOR_END: record
 
     /// Adds another thread's.
     pub fn merge(&mut self, other: Self) {

@@ -39,3 +39,36 @@ fn what_the_grpc_servers_options_cost() {
     table.arg(root().join("loadtest/peers/grpc_server.py")).arg("--table");
     shows("docs/grpc.md", "costs", table.arg(root().join("results/grpc.json")));
 }
+
+#[test]
+fn what_the_codec_costs_beside_others() {
+    let mut table = Command::new("python3");
+    table.arg(root().join("benches/peers/codec.py")).arg("--table");
+    shows("benches/README.md", "codec", table.arg(root().join("results/codec.json")));
+}
+
+#[test]
+fn what_the_build_and_the_allocator_change() {
+    let mut table = Command::new("python3");
+    table.arg(root().join("loadtest/peers/builds.py")).arg("--table");
+    shows("docs/knobs.md", "builds", table.arg(root().join("results/builds.json")));
+}
+
+#[test]
+fn where_the_time_goes() {
+    let mut table = Command::new("python3");
+    table.arg(root().join("loadtest/peers/profile.py")).arg("--table");
+    shows("docs/floor.md", "profiles", table.arg(root().join("results/profiles.json")));
+}
+
+#[test]
+fn how_near_the_servers_are_to_the_floor() {
+    let mut table = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    shows("docs/floor.md", "results", table.arg("table").arg(root().join("results/bars.json")));
+}
+
+#[test]
+fn what_each_knob_changes() {
+    let mut table = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    shows("docs/knobs.md", "results", table.arg("table").arg(root().join("results/knobs.json")));
+}

@@ -90,11 +90,11 @@ async fn accept(listener: net::TcpListener, player: Player, config: Config) -> i
             () = draining.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => match context.stats.admit(config.connections_max) {
+            Ok((mut stream, _)) => match context.stats.admit(config.connections_max) {
                 Some(open) => {
                     let (player, draining) = (Arc::clone(&player), draining.clone());
                     tasks.spawn(async move {
-                        if let Err(error) = converse(stream, &player, &draining).await {
+                        if let Err(error) = converse(&mut stream, &player, &draining).await {
                             tracing::debug!("connection: {error}");
                         }
                         drop(open);
@@ -117,9 +117,10 @@ async fn accept(listener: net::TcpListener, player: Player, config: Config) -> i
     Ok(())
 }
 
-/// Serves one connection from the first byte to the last.
+/// Serves one connection from the first byte to the last. The stream stays with the caller: moved in,
+/// the task would have room for it twice.
 async fn converse(
-    mut stream: TcpStream,
+    stream: &mut TcpStream,
     player: &Player,
     draining: &CancellationToken,
 ) -> io::Result<()> {
@@ -131,8 +132,8 @@ async fn converse(
     let mut watch = Watch::new(&player.context, timer, drain);
     let mut more_waits = false;
     loop {
-        answer(&mut stream, &mut connection, player, &mut tally).await?;
-        flush(&mut stream, &mut connection, player, &mut tally).await?;
+        answer(stream, &mut connection, player, &mut tally).await?;
+        flush(stream, &mut connection, player, &mut tally).await?;
         player.context.stats.add(&mut tally);
         if mem::take(&mut more_waits) {
             tokio::task::yield_now().await; // the others come first
@@ -149,7 +150,7 @@ async fn converse(
         if connection.wants_read() {
             tally.reads += 1;
             let due = connection.times_out(&player.context.timeouts).map(|(at, _)| at);
-            let ended = poll_fn(|task| match read(&mut stream, &mut connection, task) {
+            let ended = poll_fn(|task| match read(stream, &mut connection, task) {
                 Poll::Pending => watch.poll(due, task).map(|()| None),
                 read @ Poll::Ready(_) => read.map(Some),
             });

@@ -1,6 +1,6 @@
 //! `loadtest floor`: serves what all servers are measured against.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -72,7 +72,7 @@ pub enum Model {
 }
 
 pub(super) fn execute(args: &FloorArgs) -> anyhow::Result<ExitCode> {
-    let listener = TcpListener::bind(args.listen)
+    let listener = floor::bind(args.listen)
         .with_context(|| format!("cannot listen on {}; is the port in use?", args.listen))?;
     print(&format!("floor listening on {}\n", listener.local_addr()?))?;
     let workers = at_least_one(args.workers).get();

@@ -57,6 +57,8 @@ pub enum Command {
     Bars(trials::TrialArgs),
     /// Turn each knob, and say what it changed
     Knobs(trials::TrialArgs),
+    /// From how many connections, which share of blocking work, which size on a choice turns round
+    Crossovers(trials::TrialArgs),
     /// Search for the highest rate at which a server holds what it must hold
     Capacity(capacity::CapacityArgs),
     /// Vary one parameter of the load: connections, depth, payload, rate, work, idle connections
@@ -97,6 +99,7 @@ impl Command {
             Self::Compare(args) => compare::execute(args),
             Self::Bars(args) => trials::bars(args),
             Self::Knobs(args) => trials::knobs(args),
+            Self::Crossovers(args) => trials::crossovers(args),
             Self::Capacity(args) => capacity::execute(args),
             Self::Sweep(args) => sweep::execute(args),
             Self::Floor(args) => floor::execute(args),

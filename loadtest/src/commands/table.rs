@@ -13,6 +13,7 @@ use crate::capacity::report::{CAPACITY_SCHEMA, Capacity};
 use crate::compare::report::{COMPARE_SCHEMA, Comparison};
 use crate::sweep::report::{SWEEP_SCHEMA, Sweep};
 use crate::trials::bars::{self, BARS_SCHEMA, BarsResult};
+use crate::trials::crossovers::{self, CROSSOVERS_SCHEMA, CrossoversResult};
 use crate::trials::knobs::{self, KNOBS_SCHEMA, KnobsResult};
 use crate::{capacity, compare, sweep};
 
@@ -20,7 +21,8 @@ use crate::{capacity, compare, sweep};
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  loadtest table results/compare.json")]
 pub struct TableArgs {
-    /// A compare.json, sweep.json, capacity.json, bars.json or knobs.json
+    /// A compare.json, sweep.json, capacity.json, bars.json, knobs.json or
+    /// crossovers.json
     pub file: PathBuf,
     /// Put it into this Markdown file, in place of what stands between the lines
     /// `<!-- results: begin -->` and `<!-- results: end -->`
@@ -37,7 +39,8 @@ struct Head {
 pub(super) fn execute(args: &TableArgs) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
     let text = fs::read(&args.file).with_context(|| format!("cannot read {name}"))?;
-    let none = || format!("{name} is no result of compare, sweep, capacity, bars or knobs");
+    let none =
+        || format!("{name} is no result of compare, sweep, capacity, bars, knobs or crossovers");
     let head: Head = serde_json::from_slice(&text).with_context(none)?;
     let markdown = match head.schema.as_str() {
         COMPARE_SCHEMA => compare::table::markdown(&Comparison::read(&text).with_context(none)?),
@@ -45,6 +48,9 @@ pub(super) fn execute(args: &TableArgs) -> anyhow::Result<ExitCode> {
         CAPACITY_SCHEMA => capacity::table::markdown(&Capacity::read(&text).with_context(none)?),
         BARS_SCHEMA => bars::markdown(&BarsResult::read(&text).with_context(none)?),
         KNOBS_SCHEMA => knobs::markdown(&KnobsResult::read(&text).with_context(none)?),
+        CROSSOVERS_SCHEMA => {
+            crossovers::markdown(&CrossoversResult::read(&text).with_context(none)?)
+        }
         schema => bail!("{}: its schema is {schema}", none()),
     };
     match &args.into {

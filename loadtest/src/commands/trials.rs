@@ -1,10 +1,12 @@
-//! `loadtest bars` and `loadtest knobs`: contenders side by side, for one question each.
+//! `loadtest bars`, `loadtest knobs` and `loadtest crossovers`: contenders side by side, for one question
+//! each.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::bench::{BenchArgs, command_line};
 use super::table::insert;
@@ -17,8 +19,9 @@ use crate::process::Contender;
 use crate::share::Interrupt;
 use crate::statistics::{CONFIDENCE, bootstrap};
 use crate::trials::bars::{self, BARS_SCHEMA, BarsResult, Idle};
+use crate::trials::crossovers::{self, CrossoversResult};
 use crate::trials::knobs::{self, KNOBS_SCHEMA, KnobsResult};
-use crate::trials::report::TrialFlags;
+use crate::trials::report::{Measured, TrialFlags};
 use crate::trials::{Trial, run};
 
 /// The flags.
@@ -55,19 +58,46 @@ impl TrialArgs {
     }
 
     /// Those of the names that were given, or all.
-    fn choose<'a>(
+    fn choose<T: Copy>(
         &self,
-        all: impl Iterator<Item = &'a Trial> + Clone,
-    ) -> Result<Vec<&'a Trial>, BenchError> {
-        let unknown = |name: &&String| all.clone().all(|trial| trial.name != name.as_str());
-        if let Some(name) = self.only.iter().find(unknown) {
-            let known = all.map(|trial| trial.name).collect::<Vec<_>>().join("; ");
-            return Err(BenchError::Unknown { what: "trial", name: name.clone(), known });
+        all: impl Iterator<Item = T> + Clone,
+        name: impl Fn(T) -> &'static str,
+    ) -> Result<Vec<T>, BenchError> {
+        let unknown = |wanted: &&String| all.clone().all(|one| name(one) != wanted.as_str());
+        if let Some(wanted) = self.only.iter().find(unknown) {
+            let known = all.map(name).collect::<Vec<_>>().join("; ");
+            return Err(BenchError::Unknown { what: "trial", name: wanted.clone(), known });
         }
-        let is_wanted = |trial: &&Trial| {
-            self.only.is_empty() || self.only.iter().any(|name| name == trial.name)
-        };
+        let is_wanted =
+            |one: &T| self.only.is_empty() || self.only.iter().any(|wanted| wanted == name(*one));
         Ok(all.filter(is_wanted).collect())
+    }
+
+    fn measure(&self, trials: &[&Trial], bench: &mut Bench<'_>) -> Result<Measured, BenchError> {
+        let flags = self.flags();
+        let trials = run(trials, &flags, bench)?;
+        Ok(Measured {
+            environment: Environment::look(),
+            command: command_line(),
+            flags,
+            interrupted: bench.is_interrupted(),
+            trials,
+        })
+    }
+
+    /// Writes a result to wherever it is wanted.
+    fn end(
+        &self,
+        name: &str,
+        result: &impl Serialize,
+        markdown: &str,
+        terminal: &str,
+    ) -> anyhow::Result<()> {
+        self.bench.write(name, result, Some(markdown))?;
+        if let Some(page) = &self.into {
+            insert(page, markdown)?;
+        }
+        self.bench.show(result, terminal)
     }
 }
 
@@ -97,27 +127,14 @@ fn measure_bars(args: &TrialArgs) -> anyhow::Result<ExitCode> {
     if !args.bench.servers.is_empty() {
         return Ok(without_servers());
     }
-    let trials = args.choose(bars::TRIALS.iter())?;
+    let trials = args.choose(bars::TRIALS.iter(), |trial| trial.name)?;
     let mut bench = ready(args, bars::servers(), &interrupt)?;
     let idle = if args.only.is_empty() { idle(args, &bench)? } else { Vec::new() };
-    let flags = args.flags();
-    let trials = run(&trials, &flags, &mut bench)?;
-    let result = BarsResult {
-        schema: BARS_SCHEMA.to_owned(),
-        environment: Environment::look(),
-        command: command_line(),
-        flags,
-        interrupted: bench.is_interrupted(),
-        idle,
-        trials,
-    };
-    let markdown = bars::markdown(&result);
-    args.bench.write("bars", &result, Some(&markdown))?;
-    if let Some(page) = &args.into {
-        insert(page, &markdown)?;
-    }
-    args.bench.show(&result, &bars::terminal(&result))?;
-    Ok(ended(result.interrupted))
+    let measured = args.measure(&trials, &mut bench)?;
+    let result = BarsResult { schema: BARS_SCHEMA.to_owned(), idle, measured };
+    let (markdown, terminal) = (bars::markdown(&result), bars::terminal(&result));
+    args.end("bars", &result, &markdown, &terminal)?;
+    Ok(ended(&result.measured))
 }
 
 /// What an idle connection takes, measured as often as the blocks of a trial.
@@ -147,27 +164,36 @@ fn measure_knobs(args: &TrialArgs) -> anyhow::Result<ExitCode> {
     if !args.bench.servers.is_empty() {
         return Ok(without_servers());
     }
-    let trials = args.choose(knobs::KNOBS.iter().map(|knob| &knob.trial))?;
+    let trials = args.choose(knobs::KNOBS.iter().map(|knob| &knob.trial), |trial| trial.name)?;
     // Not gated: a knob may well be turned to where a server no longer keeps every promise.
     let servers: Vec<Subject> = knobs::servers().map(Subject::Started).collect();
     let mut bench = Bench::new(&args.bench, &servers, &interrupt)?;
-    let flags = args.flags();
-    let trials = run(&trials, &flags, &mut bench)?;
-    let result = KnobsResult {
-        schema: KNOBS_SCHEMA.to_owned(),
-        environment: Environment::look(),
-        command: command_line(),
-        flags,
-        interrupted: bench.is_interrupted(),
-        trials,
-    };
-    let markdown = knobs::markdown(&result);
-    args.bench.write("knobs", &result, Some(&markdown))?;
-    if let Some(page) = &args.into {
-        insert(page, &markdown)?;
+    let measured = args.measure(&trials, &mut bench)?;
+    let result = KnobsResult { schema: KNOBS_SCHEMA.to_owned(), measured };
+    let (markdown, terminal) = (knobs::markdown(&result), knobs::terminal(&result));
+    args.end("knobs", &result, &markdown, &terminal)?;
+    Ok(ended(&result.measured))
+}
+
+pub(super) fn crossovers(args: &TrialArgs) -> anyhow::Result<ExitCode> {
+    measure_crossovers(args).or_else(compare::usage)
+}
+
+fn measure_crossovers(args: &TrialArgs) -> anyhow::Result<ExitCode> {
+    let interrupt = interrupt()?;
+    if !args.bench.servers.is_empty() {
+        return Ok(without_servers());
     }
-    args.bench.show(&result, &knobs::terminal(&result))?;
-    Ok(ended(result.interrupted))
+    let questions = args.choose(crossovers::QUESTIONS.iter(), |question| question.name)?;
+    let points = questions.iter().flat_map(|question| question.points);
+    let trials: Vec<&Trial> = points.map(|(_, trial)| trial).collect();
+    // Not gated, as above: a loop that blocks is there to be seen failing.
+    let servers: Vec<Subject> = crossovers::servers().map(Subject::Started).collect();
+    let mut bench = Bench::new(&args.bench, &servers, &interrupt)?;
+    let result = CrossoversResult::of(args.measure(&trials, &mut bench)?);
+    let (markdown, terminal) = (crossovers::markdown(&result), crossovers::terminal(&result));
+    args.end("crossovers", &result, &markdown, &terminal)?;
+    Ok(ended(&result.measured))
 }
 
 fn without_servers() -> ExitCode {
@@ -177,6 +203,6 @@ fn without_servers() -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
-fn ended(interrupted: bool) -> ExitCode {
-    if interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS }
+fn ended(measured: &Measured) -> ExitCode {
+    if measured.interrupted { ExitCode::from(EXIT_INTERRUPTED) } else { ExitCode::SUCCESS }
 }

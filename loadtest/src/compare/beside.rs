@@ -98,6 +98,11 @@ pub(crate) fn ratio_beside(
     (beside.ratio, beside.difference.ratio, beside.bound)
 }
 
+/// The ratios of a figure of two contenders, block by block.
+pub(crate) fn ratios_beside(entry: &Entry, other: &Entry, figure: fn(&Block) -> f64) -> Vec<f64> {
+    Beside::of(entry, other, figure).ratios
+}
+
 /// What may be said of the throughputs of two contenders that were measured side by side.
 pub(crate) fn throughputs_beside(entry: &Entry, other: &Entry) -> Difference {
     let beside = Beside::of(entry, other, throughput);

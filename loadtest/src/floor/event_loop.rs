@@ -9,14 +9,12 @@ use std::thread;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::time::Timespec;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
-use super::{EVENTS_MAX, LISTENER, READ_BYTES, poll_of, ready};
+use super::{EVENTS_MAX, LISTENER, READ_BYTES, listen, poll_of, ready};
 
 /// A wait of no time: the loop that never sleeps.
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// Linux's own bound on connections that wait to be accepted.
-const BACKLOG: i32 = 4096;
 
 /// How a loop asks, reads and writes.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +63,7 @@ pub fn serve(listener: &TcpListener, knobs: &Knobs) -> io::Result<()> {
         SockRef::from(listener).set_reuse_port(true)?;
     }
     while listeners.len() + 1 < knobs.loops {
-        listeners.push(beside(listener)?);
+        listeners.push(listen(listener.local_addr()?, true)?);
     }
     for other in listeners {
         let knobs = *knobs;
@@ -74,17 +72,6 @@ pub fn serve(listener: &TcpListener, knobs: &Knobs) -> io::Result<()> {
             .spawn(move || turn_around(&other, &knobs))?;
     }
     turn_around(listener, knobs)
-}
-
-/// Another listener on the same port.
-fn beside(listener: &TcpListener) -> io::Result<TcpListener> {
-    let address = listener.local_addr()?;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 fn turn_around(listener: &TcpListener, knobs: &Knobs) -> io::Result<()> {

@@ -9,9 +9,10 @@ mod pool;
 mod threads;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use rustix::event::epoll::{self, EventData};
+use socket2::{Domain, Socket, Type};
 
 pub use self::event_loop::{Knobs, serve as serve_epoll};
 pub use self::pool::{Handoff, serve as serve_pool};
@@ -21,8 +22,28 @@ pub use self::threads::{STACK_BYTES, serve as serve_threads};
 pub const EVENTS_MAX: usize = 1024;
 /// What one read takes at the most, where nothing else is asked for.
 pub const READ_BYTES: usize = 64 * 1024;
+/// As many as the servers have who come at once, before they are accepted: whoever finds no room there
+/// tries again after a second.
+const BACKLOG: i32 = 4096;
 /// What names the listener among the connections, which are named by their numbers from 0.
 const LISTENER: u64 = u64::MAX;
+
+/// Listens on `address`.
+///
+/// # Errors
+/// As of `bind(2)` and `listen(2)`.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    listen(address, false)
+}
+
+fn listen(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// Nothing, where the socket is not ready after all: the next event will tell.
 fn ready(result: io::Result<usize>) -> io::Result<Option<usize>> {

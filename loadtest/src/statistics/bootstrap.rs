@@ -51,7 +51,7 @@ pub(crate) fn confidence_max(count: usize) -> f64 {
 
 /// Percentiles of the resampled statistics, each with how often it came up, expanded for `count`
 /// values.
-fn interval(
+pub(crate) fn interval(
     estimate: f64,
     resampled: impl Iterator<Item = (f64, u64)>,
     count: usize,

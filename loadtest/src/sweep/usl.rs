@@ -62,6 +62,7 @@ pub enum NoFit {
 }
 
 impl Usl {
+    // ANCHOR: law
     /// Throughput at `n`.
     pub fn at(&self, n: f64) -> f64 {
         self.lambda * n / self.divisor(n)
@@ -76,6 +77,7 @@ impl Usl {
         let at = ((1.0 - self.sigma) / self.kappa).sqrt();
         (self.kappa > 0.0 && at.is_finite() && at >= 1.0).then(|| (at, self.at(at)))
     }
+    // ANCHOR_END: law
 
     /// Fits the law to pairs of `n` and the throughput there, by least squares: first on the
     /// linear form `n / X = (1 + sigma (n - 1) + kappa n (n - 1)) / lambda`, and from there on X

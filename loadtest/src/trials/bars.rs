@@ -9,11 +9,10 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::Trial;
-use super::report::{Figure, Ratio, TrialFlags, TrialReport, median_of};
-use crate::compare::grid::{Grid, NOTHING, Row, Tone, digits, measured_on, range, ratio};
+use super::report::{Figure, Measured, Ratio, median_of};
+use crate::compare::grid::{Grid, NOTHING, Row, Tone, digits, range, ratio};
 use crate::compare::report::Bound;
 use crate::compare::table::mark;
-use crate::environment::Environment;
 use crate::process::{Contender, EPOLL, FLOOR, GRPC, POOL, TASKS, THREADS};
 use crate::statistics::Interval;
 use crate::target::Protocol;
@@ -45,13 +44,17 @@ const ALL: &[Contender] = &[
     POOL_TWO,
 ];
 
+/// Where a block takes seconds to open its connections.
+const ALL_BUT_PER_CORE: &[Contender] =
+    &[FLOOR, EPOLL_ONE, TASKS_MULTI, RAW_THREADS, THREADS, RAW_POOL, RAW_POOL_READY, POOL_TWO];
+
 /// What is measured.
 pub const TRIALS: &[Trial] = &[
     Trial::echo("depth 1", 50, 1, ALL),
     Trial::echo("1,000 connections", 1_000, 1, ALL),
     Trial::echo("depth 16", 50, 16, ALL),
     Trial::echo("depth 64", 50, 64, &[FLOOR, EPOLL_ONE, TASKS_ALONE]),
-    Trial::echo("10,000 connections", 10_000, 1, ALL),
+    Trial::echo("10,000 connections", 10_000, 1, ALL_BUT_PER_CORE),
     Trial {
         one_core: true,
         ..Trial::echo("one connection", 1, 1, &[FLOOR, EPOLL_ONE, TASKS_ALONE, THREADS])
@@ -125,18 +128,11 @@ pub const IDLE_BARS: &[(Contender, f64)] =
 pub struct BarsResult {
     /// [`BARS_SCHEMA`].
     pub schema: String,
-    /// What it ran on.
-    pub environment: Environment,
-    /// The command line.
-    pub command: Vec<String>,
-    /// How it was run.
-    pub flags: TrialFlags,
-    /// Whether it was ended before all was measured.
-    pub interrupted: bool,
     /// What an idle connection takes of each server's anonymous memory, in bytes.
     pub idle: Vec<Idle>,
-    /// What was measured.
-    pub trials: Vec<TrialReport>,
+    /// What was measured, and on what.
+    #[serde(flatten)]
+    pub measured: Measured,
 }
 
 /// One server's idle connections.
@@ -174,12 +170,8 @@ impl BarsResult {
         ratios.chain(self.idle.iter().filter_map(idle)).chain(clients).collect()
     }
 
-    fn trial(&self, name: &str) -> Option<&TrialReport> {
-        self.trials.iter().find(|trial| trial.name == name)
-    }
-
     fn ratio(&self, bar: &Bar) -> Option<Standing> {
-        let trial = self.trial(bar.trial)?;
+        let trial = self.measured.trial(bar.trial)?;
         let who = trial.entry(bar.who).filter(|entry| !entry.doubtful)?;
         let others = bar.against.iter().filter_map(|name| trial.entry(name));
         let others = others.filter(|entry| !entry.doubtful);
@@ -215,7 +207,7 @@ impl BarsResult {
     }
 
     fn client(&self, (name, server, wanted): &(&str, &str, f64)) -> Option<Standing> {
-        let entry = self.trial(name)?.entry(server).filter(|entry| !entry.doubtful)?;
+        let entry = self.measured.trial(name)?.entry(server).filter(|entry| !entry.doubtful)?;
         let us = median_of(entry, |block| block.run.client.cpu_us_per_request)?;
         Some(Standing {
             what: format!("{name}: load tester on {server}, CPU us per request"),
@@ -257,10 +249,15 @@ fn grid(result: &BarsResult) -> Grid {
 /// For a terminal.
 pub fn terminal(result: &BarsResult) -> String {
     let mut out = String::new();
-    let _ = grid(result).terminal(&mut out); // writing to a String does not fail
-    let warnings = result.trials.iter().flat_map(TrialReport::warnings);
-    let warnings = warnings.map(|warning| format!("warning: {warning}\n"));
-    out + "\n" + LEGEND + "\n" + &warnings.collect::<String>()
+    // Writing to a String does not fail.
+    let _ = write_terminal(&mut out, result);
+    out
+}
+
+fn write_terminal(out: &mut String, result: &BarsResult) -> std::fmt::Result {
+    grid(result).terminal(out)?;
+    writeln!(out, "\n{LEGEND}")?;
+    result.measured.end_terminal(out)
 }
 
 /// As Markdown, with what it was measured on.
@@ -274,20 +271,7 @@ pub fn markdown(result: &BarsResult) -> String {
 fn write_markdown(out: &mut String, result: &BarsResult) -> std::fmt::Result {
     grid(result).markdown(out)?;
     writeln!(out, "{LEGEND}\n")?;
-    let TrialFlags { blocks, block_s, client_threads, seed, .. } = result.flags;
-    writeln!(
-        out,
-        "{}; {blocks} blocks of {block_s} s, {client_threads} load threads, seed {seed}.",
-        measured_on(&result.environment)
-    )?;
-    if result.interrupted {
-        writeln!(out, "\n**Interrupted: not all was measured.**")?;
-    }
-    let mut warnings = result.trials.iter().flat_map(TrialReport::warnings).peekable();
-    if warnings.peek().is_some() {
-        writeln!(out)?;
-    }
-    warnings.try_for_each(|warning| writeln!(out, "- {warning}"))
+    result.measured.end_markdown(out)
 }
 
 /// Whether each server passes before it is measured is asked of these.

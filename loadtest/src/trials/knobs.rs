@@ -8,11 +8,10 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::Trial;
-use super::report::{Figure, Ratio, TrialFlags, TrialReport};
-use crate::compare::grid::{Grid, NOTHING, Row, Tone, measured_on, ratio};
+use super::report::{Figure, Measured, Ratio, TrialReport};
+use crate::compare::grid::{Grid, NOTHING, Row, Tone, ratio};
 use crate::compare::report::Entry;
 use crate::compare::table::mark;
-use crate::environment::Environment;
 use crate::process::{Contender, EPOLL, FLOOR, GRPC, POOL, TASKS};
 use crate::target::Protocol;
 
@@ -262,16 +261,9 @@ pub const KNOBS: &[Knob] = &[
 pub struct KnobsResult {
     /// [`KNOBS_SCHEMA`].
     pub schema: String,
-    /// What it ran on.
-    pub environment: Environment,
-    /// The command line.
-    pub command: Vec<String>,
-    /// How it was run.
-    pub flags: TrialFlags,
-    /// Whether it was ended before all was measured.
-    pub interrupted: bool,
-    /// What was measured: the first of each is the default.
-    pub trials: Vec<TrialReport>,
+    /// What was measured, and on what: the first of each trial is the default.
+    #[serde(flatten)]
+    pub measured: Measured,
 }
 
 impl KnobsResult {
@@ -329,14 +321,13 @@ pub fn terminal(result: &KnobsResult) -> String {
 }
 
 fn write_terminal(out: &mut String, result: &KnobsResult) -> std::fmt::Result {
-    for trial in &result.trials {
+    for trial in &result.measured.trials {
         writeln!(out, "{}  {}", console::style(&trial.name).bold(), trial.title)?;
         grid(trial).terminal(out)?;
         writeln!(out, "  {}\n", console::style(advice_of(trial)).italic().dim())?;
     }
     writeln!(out, "{LEGEND}")?;
-    let mut warnings = result.trials.iter().flat_map(TrialReport::warnings);
-    warnings.try_for_each(|warning| writeln!(out, "warning: {warning}"))
+    result.measured.end_terminal(out)
 }
 
 /// As Markdown, with what it was measured on.
@@ -348,25 +339,11 @@ pub fn markdown(result: &KnobsResult) -> String {
 }
 
 fn write_markdown(out: &mut String, result: &KnobsResult) -> std::fmt::Result {
-    for trial in &result.trials {
+    for trial in &result.measured.trials {
         writeln!(out, "**{}** ({})\n", trial.name, trial.title)?;
         grid(trial).markdown(out)?;
         writeln!(out, "{}\n", advice_of(trial))?;
     }
     writeln!(out, "{LEGEND}\n")?;
-    let TrialFlags { blocks, block_s, client_threads, server_workers, seed } = result.flags;
-    writeln!(
-        out,
-        "{}; {blocks} blocks of {block_s} s, {client_threads} load threads, --workers \
-         {server_workers} where nothing else stands, seed {seed}.",
-        measured_on(&result.environment)
-    )?;
-    if result.interrupted {
-        writeln!(out, "\n**Interrupted: not all was measured.**")?;
-    }
-    let mut warnings = result.trials.iter().flat_map(TrialReport::warnings).peekable();
-    if warnings.peek().is_some() {
-        writeln!(out)?;
-    }
-    warnings.try_for_each(|warning| writeln!(out, "- {warning}"))
+    result.measured.end_markdown(out)
 }

@@ -4,6 +4,7 @@
 //! contenders may be one program with different flags, or the floor that waits in the same way.
 
 pub mod bars;
+pub mod crossovers;
 pub mod knobs;
 pub mod report;
 
@@ -167,7 +168,9 @@ mod tests {
         let flags =
             TrialFlags { blocks: 1, block_s: 0.1, client_threads: 1, server_workers: 1, seed: 1 };
         let knobs = knobs::KNOBS.iter().map(|knob| &knob.trial);
-        for trial in bars::TRIALS.iter().chain(knobs) {
+        let points = crossovers::QUESTIONS.iter().flat_map(|question| question.points);
+        let points = points.map(|(_, trial)| trial);
+        for trial in bars::TRIALS.iter().chain(knobs).chain(points) {
             assert!(trial.load(&flags).mix.kinds().count() > 0, "{}", trial.name);
             let mut names: Vec<_> = trial.contenders.iter().map(|who| who.name).collect();
             assert!(names.len() > 1, "{}", trial.name);

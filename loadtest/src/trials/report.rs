@@ -1,10 +1,14 @@
 //! What trials found, as programs read it, and ratios of it.
 
+use std::fmt::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
-use crate::compare::beside::ratio_beside;
+use crate::compare::beside::{ratio_beside, ratios_beside};
 use crate::compare::evaluate::{p99, throughput, usable, warnings};
+use crate::compare::grid::measured_on;
 use crate::compare::report::{Block, Bound, Entry};
+use crate::environment::Environment;
 use crate::statistics::{CONFIDENCE, Interval, bootstrap};
 
 /// How trials are run.
@@ -20,6 +24,64 @@ pub struct TrialFlags {
     pub server_workers: usize,
     /// Decides payloads and the order of the blocks.
     pub seed: u64,
+}
+
+/// What every result of trials has: where it is from, and what was measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measured {
+    /// What it ran on.
+    pub environment: Environment,
+    /// The command line.
+    pub command: Vec<String>,
+    /// How it was run.
+    pub flags: TrialFlags,
+    /// Whether it was ended before all was measured.
+    pub interrupted: bool,
+    /// What was measured.
+    pub trials: Vec<TrialReport>,
+}
+
+const INTERRUPTED: &str = "Interrupted: not all was measured.";
+
+impl Measured {
+    /// The trial of this name, if it was measured.
+    pub fn trial(&self, name: &str) -> Option<&TrialReport> {
+        self.trials.iter().find(|trial| trial.name == name)
+    }
+
+    /// What a reader of the table above it should know, for a terminal.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn end_terminal(&self, out: &mut impl Write) -> fmt::Result {
+        if self.interrupted {
+            writeln!(out, "{INTERRUPTED}")?;
+        }
+        let mut warnings = self.trials.iter().flat_map(TrialReport::warnings);
+        warnings.try_for_each(|warning| writeln!(out, "warning: {warning}"))
+    }
+
+    /// The same as Markdown, with what it was measured on.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn end_markdown(&self, out: &mut impl Write) -> fmt::Result {
+        let TrialFlags { blocks, block_s, client_threads, server_workers, seed } = self.flags;
+        writeln!(
+            out,
+            "{}; {blocks} blocks of {block_s} s, {client_threads} load threads, --workers \
+             {server_workers} where nothing else stands, seed {seed}.",
+            measured_on(&self.environment)
+        )?;
+        if self.interrupted {
+            writeln!(out, "\n**{INTERRUPTED}**")?;
+        }
+        let mut warnings = self.trials.iter().flat_map(TrialReport::warnings).peekable();
+        if warnings.peek().is_some() {
+            writeln!(out)?;
+        }
+        warnings.try_for_each(|warning| writeln!(out, "- {warning}"))
+    }
 }
 
 /// One trial.
@@ -86,6 +148,11 @@ pub struct Ratio {
 }
 
 impl Ratio {
+    /// Block by block, where both were measured under the same conditions.
+    pub fn each(figure: Figure, entry: &Entry, other: &Entry) -> Vec<f64> {
+        ratios_beside(entry, other, figure.of())
+    }
+
     /// Nothing where there is nothing to put in relation.
     pub fn of(figure: Figure, entry: &Entry, other: &Entry) -> Option<Self> {
         let (value, interval, bound) = ratio_beside(entry, other, figure.of());

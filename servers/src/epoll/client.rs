@@ -32,11 +32,12 @@ pub(super) struct Client {
     _open: Open,
 }
 
+/// What is large is boxed: most clients have none of it.
 enum Doing {
     /// It has not begun: there is no place for it among those in flight.
-    InLine { plan: Plan, _queued: Queued },
+    InLine { plan: Box<Plan>, _queued: Queued },
     /// A timer will complete it.
-    Waiting { until: Instant, response: Response, _in_progress: InProgress },
+    Waiting { until: Instant, response: Box<Response>, _in_progress: InProgress },
     /// Another thread will.
     Elsewhere,
 }
@@ -86,7 +87,7 @@ impl Client {
     /// The reply that was put off, and from now on nothing is in progress.
     pub(super) fn end_wait(&mut self) -> Option<Response> {
         match self.doing.take() {
-            Some(Doing::Waiting { response, .. }) => Some(response),
+            Some(Doing::Waiting { response, .. }) => Some(*response),
             _ => None,
         }
     }
@@ -158,7 +159,8 @@ impl Client {
         match desk.overload {
             Overload::Wait => {
                 desk.line.push_back(key);
-                self.doing = Some(Doing::InLine { plan, _queued: desk.context.stats.queue() });
+                let queued = desk.context.stats.queue();
+                self.doing = Some(Doing::InLine { plan: plan.into(), _queued: queued });
             }
             Overload::Reject => {
                 desk.context.stats.rejected();
@@ -182,6 +184,7 @@ impl Client {
             (Plan::Wait { duration, response, .. }, _) => {
                 let until = Instant::now() + duration;
                 desk.timers.insert((until, key));
+                let response = Box::new(response);
                 self.doing = Some(Doing::Waiting { until, response, _in_progress: in_progress });
             }
             (Plan::Compute(job), Offload::On) => {

@@ -173,6 +173,7 @@ impl Transport {
         Ok(Windows { stream_bytes, connection_bytes })
     }
 
+    // ANCHOR: stream_window
     /// A stream holds its window and the one frame that was taken from it and waits for room; a
     /// frame is no larger than the window. Both together are its share of what all may hold. gRPC's
     /// usual 65,535 would let a hundred streams hold twice that.
@@ -180,6 +181,7 @@ impl Transport {
         let share = HELD_BYTES_MAX / self.max_concurrent_streams;
         share.saturating_sub(self.max_http2_frame).max(share / 2).max(1)
     }
+    // ANCHOR_END: stream_window
 
     /// How often a silent peer is asked, and how long it has to answer.
     pub(super) fn keepalive(&self, read: Option<Duration>) -> Option<(Duration, Duration)> {

@@ -60,6 +60,7 @@ pub(super) struct Head {
 }
 
 impl Head {
+    // ANCHOR: head
     /// Of the frame that `bytes` begin with, where its head is whole.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<3>()?;
@@ -67,6 +68,7 @@ impl Head {
         let length = u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize;
         Some(Self { length, kind: *kind, flags: *flags, stream: number(*stream) })
     }
+    // ANCHOR_END: head
 
     pub(super) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0

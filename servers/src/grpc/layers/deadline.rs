@@ -50,6 +50,7 @@ where
         self.inner.poll_ready(task)
     }
 
+    // ANCHOR: deadline
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let patience = patience(request.headers());
         if patience == Some(Duration::ZERO) {
@@ -58,6 +59,7 @@ where
         let patience = patience.map(|patience| Box::pin(time::sleep(patience)));
         Timing { answer: Some(self.inner.call(request)), patience }
     }
+    // ANCHOR_END: deadline
 }
 
 /// How long the client waits, where it says so: a number of at most eight digits and a unit.
