@@ -192,7 +192,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("A worker takes it. One that sleeps is woken by a futex call and has to be scheduled \
       first; one that is busy takes it when it is done.",
         "一个工作线程取走它。睡着的要先由 futex 调用唤醒，再等调度；忙着的做完手头的事再来取。"),
-    ("decode,\ncarry out", "解码，\n执行"),
+    ("decode,\ncarry out", "解码，执行"),
     ("All requests of the batch, up to the first that takes time. That one is carried out \
       here, and holds the worker as long as it lasts.",
         "执行这一批里的所有请求，到第一个需要时间的为止。那一个也在这里执行，用多久就占住工作线程多久。"),
@@ -214,7 +214,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("The scheduler polls the future. It goes on where it last returned \
       <code>Pending</code>.",
         "调度器 poll 这个 future。它从上次返回 <code>Pending</code> 的地方继续。"),
-    ("read,\nplan", "读，\n定计划"),
+    ("read,\nplan", "读，定计划"),
     ("The read buffer is on the worker's stack, and only while bytes are there.",
         "读缓冲区在工作线程的栈上，只在有字节可读时才存在。"),
     ("A plan that takes time goes to a timer, to the threads that compute, or to those \
@@ -284,7 +284,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("Each new stream is a call: a future of its own. All that one read has brought are \
       carried out here, as far as they go without waiting.",
         "每个新的流是一个调用，各是一个 future。一次读带来的所有调用都在这里执行，直到必须等待为止。"),
-    ("layers,\nplan", "各层，\n定计划"),
+    ("layers,\nplan", "各层，定计划"),
     ("The call passes its layers (deadline, panics, what is switched on), is decoded, and \
       gets its plan: the same plan as on a framed connection.",
         "调用经过各层（截止时间、panic、已启用的功能），解码，得到计划：与帧协议连接上的计划相同。"),

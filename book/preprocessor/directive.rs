@@ -1,7 +1,7 @@
 //! Where directives stand in a text, and of which words they are made.
 
 /// The directives that are ours; whatever else stands in two braces is none.
-pub(crate) const NAMES: [&str; 8] =
+pub const NAMES: [&str; 8] =
     ["figure", "machine", "table", "plot", "crossover", "picture", "code", "columns"];
 
 /// mdBook's directives that take text from a file.
