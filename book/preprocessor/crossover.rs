@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use crate::format::Format;
+use crate::language::Language;
 use crate::lines::{Line, Point, lines};
-use crate::machine;
 use crate::results::{Results, ResultsError};
+use crate::{Cause, machine};
 
 const CROSSOVERS: &str = "crossovers.json";
 /// The line that the ratio crosses.
@@ -19,27 +20,33 @@ fn at(name: &str, key: &str) -> String {
 ///
 /// # Errors
 /// If there is no such question, or no answer to it.
-pub fn sentence(results: &Results, name: &str) -> Result<String, ResultsError> {
+pub fn sentence(results: &Results, language: Language, name: &str) -> Result<String, Cause> {
     let text = |key: &str| results.text(CROSSOVERS, &at(name, key));
     let number = |key: &str| results.number(CROSSOVERS, &at(name, key)).map(shown);
-    let (asks, parameter, x) = (text("asks")?, text("parameter")?, number("at.estimate")?);
-    Ok(match text("place")?.as_str() {
-        "before" => format!("At each point measured, from **{x}** {parameter} on, {asks}."),
+    let (asks, parameter) = (language.data(&text("asks")?)?, language.data(&text("parameter")?)?);
+    let x = number("at.estimate")?;
+    match text("place")?.as_str() {
+        "before" => {
+            let said = "At each point measured, from **{}** {} on, {}.";
+            language.fill(said, &[&x, &parameter, &asks])
+        }
         "beyond" => {
-            format!("Up to **{x}** {parameter}, the last point measured, it is not so that {asks}.")
+            let said = "Up to **{}** {}, the last point measured, it is not so that {}.";
+            language.fill(said, &[&x, &parameter, &asks])
         }
         _ => {
             let (low, high) = (number("at.low")?, number("at.high")?);
-            format!("From **{x}** ({low}–{high}) {parameter} on, {asks}.")
+            let said = "From **{}** ({}–{}) {} on, {}.";
+            language.fill(said, &[&x, &low, &high, &parameter, &asks])
         }
-    })
+    }
 }
 
 /// The ratio at each point, and the level that it crosses.
 ///
 /// # Errors
 /// As [`sentence`].
-pub fn plot(results: &Results, name: &str) -> Result<String, ResultsError> {
+pub fn plot(results: &Results, language: Language, name: &str) -> Result<String, Cause> {
     let text = |key: &str| results.text(CROSSOVERS, &at(name, key));
     let number = |path: &str| results.number(CROSSOVERS, &at(name, path));
     let points = results.list(CROSSOVERS, &at(name, "points"))?;
@@ -58,13 +65,13 @@ pub fn plot(results: &Results, name: &str) -> Result<String, ResultsError> {
     let (first, second) = (text("contenders[0]")?, text("contenders[1]")?);
     // The colour is the model's, which is the first word of a contender's name.
     let model = second.split([',', ' ']).next().unwrap_or_default().to_owned();
-    let title = format!("{second}: requests per second, as a part of those of {first}");
-    let note = format!(
-        "Medians of ratios of interleaved blocks, 95 % intervals. {}",
-        machine::line(results, CROSSOVERS)?
-    );
+    let title = "{}: requests per second, as a part of those of {}";
+    let title = language.fill(title, &[&language.data(&second)?, &language.data(&first)?])?;
+    let note = "Medians of ratios of interleaved blocks, 95 % intervals. {}";
+    let note = language.fill(note, &[&machine::line(results, language, CROSSOVERS)?])?;
     let drawn = [level, Line { name: model, points: ratios }];
-    Ok(lines(&title, &note, &text("parameter")?, Format::default(), &drawn))
+    let parameter = language.data(&text("parameter")?)?;
+    Ok(lines(&title, &note, &parameter, Format::default(), &drawn))
 }
 
 /// Two digits say all that is known, and whole numbers have no point.
@@ -80,6 +87,8 @@ fn shown(x: f64) -> String {
 mod tests {
     use super::*;
 
+    const ASKS: &str = "threads and an event loop are within a twentieth of each other";
+
     fn results(place: &str) -> (tempfile::TempDir, Results) {
         let folder = tempfile::tempdir().unwrap();
         let ratio = |value: f64| serde_json::json!({"value": value, "interval": {"low": value, "high": value}});
@@ -88,9 +97,9 @@ mod tests {
             "crossovers": [{
                 "name": "threads",
                 "parameter": "connections",
-                "asks": "it is so",
+                "asks": ASKS,
                 "level": 0.8,
-                "contenders": ["epoll", "threads, bare"],
+                "contenders": ["epoll", "threads"],
                 "place": place,
                 "at": {"estimate": 4.2, "low": 2.0, "high": 16.0},
                 "points": [{"x": 1.0, "ratio": ratio(1.0)}, {"x": 16.0, "ratio": ratio(0.5)}],
@@ -105,17 +114,20 @@ mod tests {
     fn a_sentence_says_where_it_lies() {
         let said = |place| {
             let (_folder, results) = results(place);
-            sentence(&results, "threads").unwrap()
+            sentence(&results, Language::English, "threads").unwrap()
         };
-        assert_eq!(said("between"), "From **4.2** (2–16) connections on, it is so.");
+        assert_eq!(said("between"), format!("From **4.2** (2–16) connections on, {ASKS}."));
         assert!(said("before").starts_with("At each point measured, from **4.2** connections on"));
         assert!(said("beyond").starts_with("Up to **4.2** connections, the last point measured"));
+        let (_folder, results) = results("between");
+        let chinese = sentence(&results, Language::Chinese, "threads").unwrap();
+        assert_eq!(chinese, "连接数达到 **4.2**（2–16）之后，线程与事件循环相差不到二十分之一。");
     }
 
     #[test]
     fn the_level_is_drawn_beside_the_ratio() {
         let (_folder, results) = results("between");
-        let drawn = plot(&results, "threads").unwrap();
+        let drawn = plot(&results, Language::English, "threads").unwrap();
         assert_eq!(drawn.matches("class=\"line level\"").count(), 1, "{drawn}");
         assert_eq!(drawn.matches("class=\"line threads\"").count(), 1, "{drawn}");
         assert!(drawn.contains("as a part of those of epoll"), "{drawn}");
@@ -124,7 +136,9 @@ mod tests {
     #[test]
     fn what_was_not_asked_is_an_error() {
         let (_folder, results) = results("between");
-        assert!(sentence(&results, "x").unwrap_err().to_string().contains("name=x"));
-        assert!(plot(&results, "x").unwrap_err().to_string().contains("name=x"));
+        assert!(
+            sentence(&results, Language::English, "x").unwrap_err().to_string().contains("name=x")
+        );
+        assert!(plot(&results, Language::English, "x").unwrap_err().to_string().contains("name=x"));
     }
 }

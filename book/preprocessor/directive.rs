@@ -1,7 +1,8 @@
 //! Where directives stand in a text, and of which words they are made.
 
 /// The directives that are ours; whatever else stands in two braces is none.
-const NAMES: [&str; 7] = ["figure", "machine", "table", "plot", "picture", "code", "columns"];
+pub const NAMES: [&str; 8] =
+    ["figure", "machine", "table", "plot", "crossover", "picture", "code", "columns"];
 
 /// mdBook's directives that take text from a file.
 const INCLUDES: [&str; 2] = ["#include", "#rustdoc_include"];

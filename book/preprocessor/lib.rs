@@ -19,12 +19,15 @@
 //! which only warns where there is nothing to include: here it is an error.
 
 pub mod bars;
+mod chinese;
 pub mod code;
 pub mod columns;
 pub mod crossover;
 pub mod directive;
+pub mod edition;
 pub mod format;
 pub mod include;
+pub mod language;
 pub mod lines;
 pub mod machine;
 pub mod path;
@@ -41,6 +44,7 @@ use std::path::{Path, PathBuf};
 
 use crate::directive::Piece;
 use crate::format::Format;
+use crate::language::Language;
 use crate::results::Results;
 
 /// The five models, in the order in which they are read.
@@ -76,6 +80,9 @@ pub enum Cause {
     /// A file has no such code.
     #[error(transparent)]
     Code(#[from] code::CodeError),
+    /// It is not said in this language.
+    #[error("no Chinese for {0:?}: give it one in book/preprocessor/chinese.rs")]
+    Untranslated(String),
     /// A file has no such anchor.
     #[error(transparent)]
     Include(#[from] include::IncludeError),
@@ -116,14 +123,16 @@ pub struct Filled {
 pub struct Filler {
     repository: PathBuf,
     results: Results,
+    language: Language,
 }
 
 impl Filler {
-    /// One that takes what it fills in from `repository`.
-    pub fn new(repository: &Path) -> Self {
+    /// One that takes what it fills in from `repository`, and says it in that language.
+    pub fn new(repository: &Path, language: Language) -> Self {
         Self {
             repository: repository.to_owned(),
             results: Results::new(repository.join("results")),
+            language,
         }
     }
 
@@ -157,14 +166,15 @@ impl Filler {
 
     fn becomes(&self, directive: &str) -> Result<String, Cause> {
         let words = directive::words(directive);
+        let (results, language) = (&self.results, self.language);
         match &words[..] {
             ["figure", file, rest @ ..] => self.figure(file, rest),
-            ["machine", file] => Ok(machine::line(&self.results, file)?),
-            ["table", name] => table::table(&self.results, name),
-            ["plot", name] => plot::plot(&self.results, name),
-            ["plot", file, measure] => sweep::sweep(&self.results, file, measure),
-            ["crossover", name] => Ok(crossover::sentence(&self.results, name)?),
-            ["picture", name] => picture::named(name),
+            ["machine", file] => machine::line(results, language, file),
+            ["table", name] => table::table(results, language, name),
+            ["plot", name] => plot::plot(results, language, name),
+            ["plot", file, measure] => sweep::sweep(results, language, file, measure),
+            ["crossover", name] => crossover::sentence(results, language, name),
+            ["picture", name] => picture::named(language, name),
             ["code", place] => Ok(code::blocks(&self.repository, place)?),
             ["columns", name, places @ ..] if !places.is_empty() => {
                 columns::columns(&self.repository, name, places)
@@ -195,5 +205,23 @@ impl Filler {
         };
         let format = format.map(|format| format.parse()).transpose()?.unwrap_or(Format::default());
         Ok(format.write(&value)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is no directive is left as it is: one that is missing there would never be filled in.
+    #[test]
+    fn every_directive_is_looked_for() {
+        let known = format!("no such directive: there are {}", directive::NAMES.join(", "));
+        assert_eq!(Cause::Unknown.to_string(), known);
+        let filler = Filler::new(Path::new(env!("CARGO_MANIFEST_DIR")), Language::English);
+        for name in directive::NAMES {
+            let made = filler.fill(Path::new("a.md"), &format!("{{{{{name}}}}}"));
+            let cause = made.problems.first().map(|problem| &problem.cause);
+            assert!(matches!(cause, Some(Cause::Usage(_))), "{name}: {cause:?}");
+        }
     }
 }

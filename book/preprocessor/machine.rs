@@ -1,7 +1,9 @@
 //! On which machine a result was made, when, and of which revision: without these, a figure says
 //! nothing.
 
-use crate::results::{Results, ResultsError};
+use crate::Cause;
+use crate::language::Language;
+use crate::results::Results;
 
 /// Where the files of the several tools have it, the first that is there.
 const PLACES: [&str; 2] = ["environment.", "machine."];
@@ -10,7 +12,7 @@ const PLACES: [&str; 2] = ["environment.", "machine."];
 ///
 /// # Errors
 /// If the file does not name its machine.
-pub fn line(results: &Results, file: &str) -> Result<String, ResultsError> {
+pub fn line(results: &Results, language: Language, file: &str) -> Result<String, Cause> {
     let place = |key: &str| {
         let places = PLACES.iter().map(|place| format!("{place}{key}"));
         places.chain([key.to_owned()]).find_map(|path| results.text(file, &path).ok())
@@ -24,8 +26,12 @@ pub fn line(results: &Results, file: &str) -> Result<String, ResultsError> {
     let date = needed("date")?;
     let day = date.split('T').next().unwrap_or_default();
     let revision = place("git_revision").or_else(|| place("revision"));
-    let revision = revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
-    Ok(format!("{cpu}, {cores} cores, Linux {kernel}; {day}{revision}; `results/{file}`"))
+    let revision = match revision {
+        Some(revision) => language.fill(", revision {}", &[&revision])?,
+        None => String::new(),
+    };
+    let gaps = [&cpu, &cores, &kernel, day, &revision, file];
+    language.fill("{}, {} cores, Linux {}; {}{}; `results/{}`", &gaps)
 }
 
 #[cfg(test)]
@@ -49,6 +55,7 @@ mod tests {
         write("b.json", &format!(r#"{{"machine": {{{machine}}}, "date": "2026-01-02"}}"#));
         write("c.json", &format!(r#"{{{machine}, "date": "2026-01-02", "revision": "abc"}}"#));
         write("d.json", "{}");
+        let line = |results, file| super::line(results, Language::English, file);
         let said = "A, 2 cores, Linux 6; 2026-01-02";
         assert_eq!(
             line(&results, "a.json").unwrap(),
@@ -60,5 +67,7 @@ mod tests {
             format!("{said}, revision abc; `results/c.json`")
         );
         assert!(line(&results, "d.json").unwrap_err().to_string().contains("environment"));
+        let chinese = super::line(&results, Language::Chinese, "a.json").unwrap();
+        assert_eq!(chinese, "A，2 核，Linux 6；2026-01-02，修订 abc；`results/a.json`");
     }
 }

@@ -4,7 +4,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use book::Filler;
+use book::language::Language;
+use book::{Filler, edition};
 use mdbook_preprocessor::{PreprocessorContext, book::Book, parse_input};
 
 fn main() -> ExitCode {
@@ -24,13 +25,18 @@ fn run(context: &PreprocessorContext, mut book: Book) -> ExitCode {
     else {
         return fail(&format!("no results/ above {}", context.root.display()));
     };
-    let filler = Filler::new(repository);
-    let source = context.root.join(&context.config.book.src);
+    let tag = context.config.book.language.as_deref().unwrap_or("en");
+    let Some(language) = Language::named(tag) else {
+        return fail(&format!("book.toml: language {tag:?}: there are en, zh"));
+    };
+    let filler = Filler::new(repository, language);
+    let source = &context.config.book.src;
     let mut problems = Vec::new();
     book.for_each_chapter_mut(|chapter| {
         let Some(path) = &chapter.source_path else { return };
-        let made = filler.fill(&source.join(path), &chapter.content);
-        chapter.content = made.text;
+        let made = filler.fill(&context.root.join(source).join(path), &chapter.content);
+        let link = edition::link(language, &context.root, source, path);
+        chapter.content = link.unwrap_or_default() + &made.text;
         problems.extend(made.problems);
     });
     if !problems.is_empty() {

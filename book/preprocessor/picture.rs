@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::Cause;
 use crate::bars::figure;
+use crate::language::Language;
 use crate::pictures::PICTURES;
 use crate::svg::{At, Svg, WIDTH};
 
@@ -60,49 +61,56 @@ pub fn names() -> String {
 /// The picture of that name, and the text of its steps.
 ///
 /// # Errors
-/// If there is none.
-pub fn named(name: &str) -> Result<String, Cause> {
+/// If there is none, or what it says is not said in this language.
+pub fn named(language: Language, name: &str) -> Result<String, Cause> {
     let picture = PICTURES.iter().find(|picture| picture.name == name);
     let picture = picture.ok_or_else(|| Cause::Name {
         kind: "picture",
         name: name.to_owned(),
         known: names(),
     })?;
-    Ok(picture.drawn())
+    picture.drawn(language)
 }
 
 impl Picture {
     /// As HTML.
-    pub fn drawn(&self) -> String {
+    ///
+    /// # Errors
+    /// If what it says is not said in this language.
+    pub fn drawn(&self, language: Language) -> Result<String, Cause> {
         let mut svg = Svg::new();
         let width = WIDTH / self.lanes.len() as f64;
         let height = HEAD + self.steps.len() as f64 * ROW + 4.0;
         let x = |lane: usize| (lane as f64 + 0.5) * width;
         for (lane, (name, note)) in self.lanes.iter().enumerate() {
-            svg.text(x(lane), 13.0, At::Middle, "lane-name", name);
-            svg.text(x(lane), 27.0, At::Middle, "lane-note", note);
+            svg.text(x(lane), 13.0, At::Middle, "lane-name", language.say(name)?);
+            if !note.is_empty() {
+                svg.text(x(lane), 27.0, At::Middle, "lane-note", language.say(note)?);
+            }
             svg.line((x(lane), HEAD - 2.0), (x(lane), height), "lane");
         }
         for (index, step) in self.steps.iter().enumerate() {
             let y = HEAD + (index as f64 + 0.5) * ROW;
+            let label = language.say(step.label)?;
             match step.what {
                 What::Goes(from, to) => {
-                    way(&mut svg, (x(from), x(to)), y, "way", index, step.label);
+                    way(&mut svg, (x(from), x(to)), y, "way", index, label);
                 }
                 What::MayGo(from, to) => {
-                    way(&mut svg, (x(from), x(to)), y, "way may", index, step.label);
+                    way(&mut svg, (x(from), x(to)), y, "way may", index, label);
                 }
-                What::Works(lane) => place(&mut svg, x(lane), y, width, "works", index, step.label),
-                What::Waits(lane) => place(&mut svg, x(lane), y, width, "waits", index, step.label),
+                What::Works(lane) => place(&mut svg, x(lane), y, width, "works", index, label),
+                What::Waits(lane) => place(&mut svg, x(lane), y, width, "waits", index, label),
             }
         }
         let mut said = String::from("<ol class=\"steps\">\n");
         for step in self.steps {
-            let _ = writeln!(said, "<li>{}</li>", step.says);
+            let _ = writeln!(said, "<li>{}</li>", language.say(step.says)?);
         }
         said.push_str("</ol>\n");
-        let drawn = svg.finish(height, &format!("{}; the steps are in the list", self.title));
-        figure("picture", self.title, "", &format!("{drawn}{said}"))
+        let title = language.say(self.title)?;
+        let drawn = svg.finish(height, &language.fill("{}; the steps are in the list", &[title])?);
+        Ok(figure("picture", title, "", &format!("{drawn}{said}")))
     }
 }
 
@@ -129,31 +137,38 @@ mod tests {
     use super::*;
     use crate::MODELS;
 
+    fn all() -> impl Iterator<Item = (&'static Picture, Language)> {
+        let languages = [Language::English, Language::Chinese];
+        PICTURES.iter().flat_map(move |picture| languages.map(|language| (picture, language)))
+    }
+
     #[test]
     fn every_model_has_a_picture_that_is_whole() {
         for model in MODELS {
-            named(model).unwrap();
+            named(Language::English, model).unwrap();
         }
-        for picture in PICTURES {
-            let drawn = picture.drawn();
+        for (picture, language) in all() {
+            let drawn = picture.drawn(language).unwrap();
             assert_eq!(drawn.matches("class=\"number\"").count(), picture.steps.len());
             assert_eq!(drawn.matches("<li>").count(), picture.steps.len());
             assert!(!drawn.trim().contains("\n\n"), "a blank line would end the element");
         }
     }
 
-    /// What fits: measured in a browser, 5.6 of the drawing's units a character at the widest.
+    /// What fits: measured in a browser, 5.6 of the drawing's units a character at the widest; one of
+    /// Chinese is as wide as it is high.
     #[test]
     fn labels_fit_into_their_lanes() {
-        for picture in PICTURES {
+        let wide = |character: char| if character.is_ascii() { 5.6 } else { 10.5 };
+        for (picture, language) in all() {
             let lane = WIDTH / picture.lanes.len() as f64;
             for step in picture.steps {
                 let room = match step.what {
                     What::Works(_) | What::Waits(_) => lane - 10.0,
                     What::Goes(a, b) | What::MayGo(a, b) => lane * a.abs_diff(b) as f64,
                 };
-                for line in step.label.lines() {
-                    let wide = line.chars().count() as f64 * 5.6;
+                for line in language.say(step.label).unwrap().lines() {
+                    let wide: f64 = line.chars().map(wide).sum();
                     assert!(wide <= room, "{}: {line:?} is {wide} of {room}", picture.name);
                 }
             }
@@ -178,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_no_picture_is_refused() {
-        let error = named("fibers").unwrap_err().to_string();
+        let error = named(Language::English, "fibers").unwrap_err().to_string();
         assert_eq!(error, "no picture \"fibers\": there are threads, pool, tasks, epoll, grpc");
     }
 }

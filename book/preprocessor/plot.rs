@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::bars::{Bar, Stack, bars, stacks};
 use crate::format::Format;
+use crate::language::Language;
 use crate::path::Path;
 use crate::results::{Results, ResultsError};
 use crate::{Cause, MODELS, crossover, machine};
@@ -49,13 +50,13 @@ pub const NAMES: &str = "throughput-SCENARIO, cpu-, p50-, p99-, memory-, switche
 ///
 /// # Errors
 /// If there is none, or its figures are missing.
-pub fn plot(results: &Results, name: &str) -> Result<String, Cause> {
+pub fn plot(results: &Results, language: Language, name: &str) -> Result<String, Cause> {
     match name {
-        "idle-memory" => idle_memory(results),
-        "where-time-goes" => where_time_goes(results, false),
-        "where-time-goes-at-depth" => where_time_goes(results, true),
+        "idle-memory" => idle_memory(results, language),
+        "where-time-goes" => where_time_goes(results, language, false),
+        "where-time-goes-at-depth" => where_time_goes(results, language, true),
         _ if name.starts_with("crossover-") => {
-            Ok(crossover::plot(results, name.trim_start_matches("crossover-"))?)
+            crossover::plot(results, language, name.trim_start_matches("crossover-"))
         }
         _ => {
             let found = name.split_once('-').and_then(|(measure, scenario)| {
@@ -66,12 +67,17 @@ pub fn plot(results: &Results, name: &str) -> Result<String, Cause> {
                 name: name.to_owned(),
                 known: NAMES.to_owned(),
             })?;
-            of_scenario(results, measure, scenario)
+            of_scenario(results, language, measure, scenario)
         }
     }
 }
 
-fn of_scenario(results: &Results, measure: &Measure, scenario: &str) -> Result<String, Cause> {
+fn of_scenario(
+    results: &Results,
+    language: Language,
+    measure: &Measure,
+    scenario: &str,
+) -> Result<String, Cause> {
     let entries = results.list(COMPARE, &format!("scenarios[name={scenario}].entries"))?;
     let format: Format = measure.format.parse()?;
     let bar = |entry: &Value| -> Result<Bar, ResultsError> {
@@ -91,27 +97,29 @@ fn of_scenario(results: &Results, measure: &Measure, scenario: &str) -> Result<S
     let title = results.text(COMPARE, &format!("scenarios[name={scenario}].title"))?;
     // Its title begins with its name.
     let load = title.split_once(": ").map_or(title.as_str(), |(_, load)| load);
-    let lines =
-        if drawn.iter().any(|bar| bar.interval.is_some()) { " Lines: 95 % intervals." } else { "" };
-    let note = format!("Medians over blocks.{lines} {}", machine::line(results, COMPARE)?);
-    Ok(bars(&format!("{load}: {}", measure.title), &note, &drawn))
+    let title = language.fill("{}: {}", &[&language.data(load)?, language.say(measure.title)?])?;
+    let note = if drawn.iter().any(|bar| bar.interval.is_some()) {
+        "Medians over blocks. Lines: 95 % intervals. {}"
+    } else {
+        "Medians over blocks. {}"
+    };
+    let note = language.fill(note, &[&machine::line(results, language, COMPARE)?])?;
+    Ok(bars(&title, &note, &drawn))
 }
 
-fn idle_memory(results: &Results) -> Result<String, Cause> {
+fn idle_memory(results: &Results, language: Language) -> Result<String, Cause> {
     let format: Format = ",.0".parse()?;
-    let bar = |name: &str| -> Result<Bar, ResultsError> {
+    let bar = |name: &str| -> Result<Bar, Cause> {
         let path = format!("servers[name={name}].idle_connection_bytes");
         let value = results.number(COMPARE, &path)?;
-        let text = format!("{} bytes", format.write_number(value));
+        let text = language.fill("{} bytes", &[&format.write_number(value)])?;
         Ok(Bar { name: name.to_owned(), value, interval: None, text })
     };
     let drawn = MODELS.into_iter().map(bar).collect::<Result<Vec<_>, _>>()?;
-    let note = format!(
-        "What the server's own memory (RssAnon) grows by for each; the kernel's part of a socket \
-         is not in it. {}",
-        machine::line(results, COMPARE)?
-    );
-    Ok(bars("an idle connection: memory", &note, &drawn))
+    let note = "What the server's own memory (RssAnon) grows by for each; the kernel's part of a socket \
+                is not in it. {}";
+    let note = language.fill(note, &[&machine::line(results, language, COMPARE)?])?;
+    Ok(bars(language.say("an idle connection: memory")?, &note, &drawn))
 }
 
 /// The parts of a request's time that a profile tells apart, some of them taken together.
@@ -124,17 +132,19 @@ const PARTS: [(&str, &[&str]); 6] = [
     ("server, clock", &["server", "clock"]),
 ];
 
-fn where_time_goes(results: &Results, at_depth: bool) -> Result<String, Cause> {
+fn where_time_goes(results: &Results, language: Language, at_depth: bool) -> Result<String, Cause> {
     let format: Format = ".2".parse()?;
-    let stack = |name: &str| -> Result<Stack, ResultsError> {
+    let stack = |name: &str| -> Result<Stack, Cause> {
         let depth = if at_depth { 16 } else { 1 };
         let row = results.value(PROFILES, &format!("rows[server={name},depth={depth}]"))?;
         let share =
             |keys: &[&str]| keys.iter().map(|key| number(&row, &format!("shares.{key}"))).sum();
-        let parts = PARTS.iter().map(|(_, keys)| share(keys)).collect::<Result<_, _>>()?;
+        let parts =
+            PARTS.iter().map(|(_, keys)| share(keys)).collect::<Result<_, ResultsError>>()?;
         let cpu = format.write_number(number(&row, "cpu_us_per_request")?);
         let connections = number(&row, "connections")?;
-        let text = format!("{cpu} µs a request, {connections} × {depth}");
+        let (connections, depth) = (connections.to_string(), depth.to_string());
+        let text = language.fill("{} µs a request, {} × {}", &[&cpu, &connections, &depth])?;
         Ok(Stack { name: name.to_owned(), parts, text })
     };
     let drawn = MODELS.into_iter().map(stack).collect::<Result<Vec<_>, _>>()?;
@@ -143,8 +153,10 @@ fn where_time_goes(results: &Results, at_depth: bool) -> Result<String, Cause> {
     } else {
         "where a request's CPU time goes, one outstanding on each connection"
     };
-    let note = format!("Samples of perf. {}", machine::line(results, PROFILES)?);
-    Ok(stacks(title, &note, &PARTS.map(|(name, _)| name), &drawn))
+    let note =
+        language.fill("Samples of perf. {}", &[&machine::line(results, language, PROFILES)?])?;
+    let parts = language.all(PARTS.map(|(name, _)| name))?;
+    Ok(stacks(language.say(title)?, &note, &parts, &drawn))
 }
 
 /// A number below one entry.
@@ -176,9 +188,12 @@ mod tests {
         for scenario in results.list(COMPARE, "scenarios").unwrap() {
             let scenario = text(&scenario, "name").unwrap();
             for measure in &MEASURES {
-                let drawn = plot(&results, &format!("{}-{scenario}", measure.name)).unwrap();
-                for model in MODELS {
-                    assert!(drawn.contains(&format!("class=\"bar {model}\"")), "{model}");
+                let name = format!("{}-{scenario}", measure.name);
+                for language in [Language::English, Language::Chinese] {
+                    let drawn = plot(&results, language, &name).unwrap();
+                    for model in MODELS {
+                        assert!(drawn.contains(&format!("class=\"bar {model}\"")), "{model}");
+                    }
                 }
             }
         }
@@ -187,13 +202,16 @@ mod tests {
     #[test]
     fn the_others_can_be_drawn() {
         for name in ["idle-memory", "where-time-goes", "where-time-goes-at-depth"] {
-            assert!(plot(&committed(), name).unwrap().contains("<svg"), "{name}");
+            for language in [Language::English, Language::Chinese] {
+                let drawn = plot(&committed(), language, name).unwrap();
+                assert!(drawn.contains("<svg"), "{name}");
+            }
         }
     }
 
     #[test]
     fn what_is_no_plot_is_refused() {
-        let error = |name| plot(&committed(), name).unwrap_err().to_string();
+        let error = |name| plot(&committed(), Language::English, name).unwrap_err().to_string();
         assert!(error("beauty-echo").starts_with("no plot \"beauty-echo\": there are throughput-"));
         assert!(error("cpu-nowhere").contains("[name=nowhere]"));
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::language::Language;
 use crate::lines::{Line, Point, lines};
 use crate::plot::MEASURES;
 use crate::results::{Results, ResultsError};
@@ -15,7 +16,12 @@ const AXES: [(&str, &str); 4] =
 ///
 /// # Errors
 /// If there is no such measure, or the file is no sweep.
-pub fn sweep(results: &Results, file: &str, measure: &str) -> Result<String, Cause> {
+pub fn sweep(
+    results: &Results,
+    language: Language,
+    file: &str,
+    measure: &str,
+) -> Result<String, Cause> {
     let known = MEASURES.iter().find(|known| known.name == measure).ok_or_else(|| Cause::Name {
         kind: "measure",
         name: measure.to_owned(),
@@ -27,9 +33,11 @@ pub fn sweep(results: &Results, file: &str, measure: &str) -> Result<String, Cau
         path: format!("medians.{} of a point", known.key),
     })?;
     let (work, parameter) = (results.text(file, "flags.work")?, results.text(file, "parameter")?);
-    let note = format!("Medians over blocks, 95 % intervals. {}", machine::line(results, file)?);
+    let title = language.fill("{}: {}", &[&work, language.say(known.title)?])?;
+    let note = "Medians over blocks, 95 % intervals. {}";
+    let note = language.fill(note, &[&machine::line(results, language, file)?])?;
     let axis = AXES.iter().find(|(name, _)| *name == measure).map_or("", |(_, axis)| axis);
-    Ok(lines(&format!("{work}: {}", known.title), &note, &parameter, axis.parse()?, &drawn))
+    Ok(lines(&title, &note, &language.data(&parameter)?, axis.parse()?, &drawn))
 }
 
 /// A line for each server; nothing where a point lacks its figure.
@@ -63,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    fn drawn(measure: &str) -> Result<String, String> {
+    fn drawn(language: Language, measure: &str) -> Result<String, String> {
         let entry = |server: &str, rps: f64| {
             json!({
                 "server": server,
@@ -81,12 +89,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("s.json"), sweep.to_string()).unwrap();
         let results = Results::new(folder.path().to_owned());
-        super::sweep(&results, "s.json", measure).map_err(|error| error.to_string())
+        super::sweep(&results, language, "s.json", measure).map_err(|error| error.to_string())
     }
 
     #[test]
     fn each_server_has_a_line_from_the_first_value_to_the_last() {
-        let drawn = drawn("throughput").unwrap();
+        let drawn = drawn(Language::English, "throughput").unwrap();
         for name in ["epoll", "pool"] {
             assert_eq!(drawn.matches(&format!("class=\"bar {name}\"")).count(), 3, "{drawn}");
             assert_eq!(drawn.matches(&format!("class=\"line {name}\"")).count(), 2, "{drawn}");
@@ -94,10 +102,16 @@ mod tests {
         let first = drawn.find("class=\"line epoll\" x1=\"50\"");
         assert!(first.is_some(), "the least value stands on the left: {drawn}");
         assert!(drawn.contains("echo:64: requests answered per second"));
+        let drawn = self::drawn(Language::Chinese, "throughput").unwrap();
+        assert!(
+            drawn.contains("echo:64：每秒回答的请求数") && drawn.contains(">连接数<"),
+            "{drawn}"
+        );
     }
 
     #[test]
     fn what_it_has_not_is_refused() {
+        let drawn = |measure| drawn(Language::English, measure);
         assert!(drawn("beauty").unwrap_err().starts_with("no measure \"beauty\": there are"));
         assert!(drawn("cpu").unwrap_err().contains("cpu_us_per_request of a point"));
     }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::format::Format;
+use crate::language::Language;
 use crate::results::{Results, ResultsError};
 use crate::{Cause, MODELS, machine};
 
@@ -17,13 +18,13 @@ pub const NAMES: &str = "scenario-SCENARIO, ledger, ledger-MODEL, idle-memory";
 ///
 /// # Errors
 /// If there is none, or its figures are missing.
-pub fn table(results: &Results, name: &str) -> Result<String, Cause> {
+pub fn table(results: &Results, language: Language, name: &str) -> Result<String, Cause> {
     let unknown = || Cause::Name { kind: "table", name: name.to_owned(), known: NAMES.to_owned() };
     match name.split_once('-') {
-        Some(("scenario", scenario)) => of_scenario(results, scenario),
-        Some(("ledger", model)) if MODELS.contains(&model) => ledger_of(results, model),
-        Some(("idle", "memory")) => idle_memory(results),
-        None if name == "ledger" => ledger(results),
+        Some(("scenario", scenario)) => of_scenario(results, language, scenario),
+        Some(("ledger", model)) if MODELS.contains(&model) => ledger_of(results, language, model),
+        Some(("idle", "memory")) => idle_memory(results, language),
+        None if name == "ledger" => ledger(results, language),
         _ => Err(unknown()),
     }
 }
@@ -39,9 +40,9 @@ const COLUMNS: [(&str, &str, &str); 7] = [
     ("MiB", "rss_anon_bytes", ".1MiB"),
 ];
 
-fn of_scenario(results: &Results, scenario: &str) -> Result<String, Cause> {
+fn of_scenario(results: &Results, language: Language, scenario: &str) -> Result<String, Cause> {
     let at = format!("scenarios[name={scenario}]");
-    let mut table = head("server", COLUMNS.map(|(head, _, _)| head));
+    let mut table = head(language.say("server")?, language.all(COLUMNS.map(|(head, _, _)| head))?);
     for entry in results.list(COMPARE, &format!("{at}.entries"))? {
         let server = entry["server"].as_str().unwrap_or_default();
         let cells = COLUMNS.map(|(_, key, format)| {
@@ -55,18 +56,21 @@ fn of_scenario(results: &Results, scenario: &str) -> Result<String, Cause> {
         row(&mut table, server, &cells);
     }
     let title = results.text(COMPARE, &format!("{at}.title"))?;
-    note(&mut table, &format!("{title}. Medians; {}", machine::line(results, COMPARE)?));
+    let (scenario, load) = title.split_once(": ").unwrap_or(("", &title));
+    let title = language.fill("{}: {}", &[scenario, &language.data(load)?])?;
+    let machine = machine::line(results, language, COMPARE)?;
+    note(&mut table, &language.fill("{}. Medians; {}", &[&title, &machine])?);
     Ok(table)
 }
 
-fn idle_memory(results: &Results) -> Result<String, Cause> {
+fn idle_memory(results: &Results, language: Language) -> Result<String, Cause> {
     let format: Format = ",.0".parse()?;
-    let mut table = head("server", ["bytes for an idle connection"]);
+    let mut table = head(language.say("server")?, [language.say("bytes for an idle connection")?]);
     for model in MODELS {
         let path = format!("servers[name={model}].idle_connection_bytes");
         row(&mut table, model, &[format.write_number(results.number(COMPARE, &path)?)]);
     }
-    note(&mut table, &machine::line(results, COMPARE)?);
+    note(&mut table, &machine::line(results, language, COMPARE)?);
     Ok(table)
 }
 
@@ -135,21 +139,23 @@ impl Source {
     }
 }
 
-fn ledger_of(results: &Results, model: &str) -> Result<String, Cause> {
+fn ledger_of(results: &Results, language: Language, model: &str) -> Result<String, Cause> {
     let at_depth = if model == "grpc" { "16 streams each" } else { "16 in the pipeline" };
-    lines(results, ["one at a time", at_depth], &DEPTHS.map(|depth| (model, depth)))
+    let heads = language.all(["one at a time", at_depth])?;
+    lines(results, language, heads, &DEPTHS.map(|depth| (model, depth)))
 }
 
-fn ledger(results: &Results) -> Result<String, Cause> {
-    lines(results, MODELS, &MODELS.map(|model| (model, DEPTHS[0])))
+fn ledger(results: &Results, language: Language) -> Result<String, Cause> {
+    lines(results, language, MODELS, &MODELS.map(|model| (model, DEPTHS[0])))
 }
 
 fn lines<const N: usize>(
     results: &Results,
+    language: Language,
     heads: [&str; N],
     columns: &[(&str, (&str, u32)); N],
 ) -> Result<String, Cause> {
-    let mut table = head("per request", heads);
+    let mut table = head(language.say("per request")?, heads);
     for (name, source, format) in LINES {
         let format: Format = format.parse()?;
         let figures = columns.iter().map(|(model, depth)| source.figure(results, model, *depth));
@@ -161,11 +167,11 @@ fn lines<const N: usize>(
             .into_iter()
             .map(|figure| figure.map_or("–".to_owned(), |figure| format.write_number(figure)))
             .collect();
-        row(&mut table, name, &cells);
+        row(&mut table, language.say(name)?, &cells);
     }
-    let said = "An echo of 64 bytes, 64 connections; futex calls: 4 connections, traced.";
-    let (compare, traced) = (machine::line(results, COMPARE)?, machine::line(results, TRACED)?);
-    note(&mut table, &format!("{said} {compare}. {traced}"));
+    let said = "An echo of 64 bytes, 64 connections; futex calls: 4 connections, traced. {}. {}";
+    let machine = |file| machine::line(results, language, file);
+    note(&mut table, &language.fill(said, &[&machine(COMPARE)?, &machine(TRACED)?])?);
     Ok(table)
 }
 
@@ -201,8 +207,10 @@ mod tests {
         let ledgers = MODELS.map(|model| format!("ledger-{model}"));
         let others = ["ledger", "idle-memory"].map(str::to_owned);
         for name in scenarios.iter().chain(&ledgers).chain(&others) {
-            let made = table(&committed(), name).unwrap();
-            assert!(made.matches("\n| ").count() > 4, "{name}: {made}");
+            for language in [Language::English, Language::Chinese] {
+                let made = table(&committed(), language, name).unwrap();
+                assert!(made.matches("\n| ").count() > 4, "{name}: {made}");
+            }
         }
     }
 
@@ -214,7 +222,8 @@ mod tests {
         let with = |compare: &serde_json::Value| {
             std::fs::write(folder.path().join(COMPARE), compare.to_string()).unwrap();
             std::fs::write(folder.path().join(TRACED), read(TRACED)).unwrap();
-            table(&Results::new(folder.path().to_owned()), "ledger-pool").unwrap()
+            table(&Results::new(folder.path().to_owned()), Language::English, "ledger-pool")
+                .unwrap()
         };
         for scenario in compare["scenarios"].as_array_mut().unwrap() {
             for entry in scenario["entries"].as_array_mut().unwrap() {
@@ -237,10 +246,11 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_refused() {
+        let error = |name| table(&committed(), Language::English, name).unwrap_err().to_string();
         for name in ["nothing", "ledger-nobody", "idle", ""] {
-            let error = table(&committed(), name).unwrap_err().to_string();
+            let error = error(name);
             assert!(error.contains("there are scenario-SCENARIO"), "{error}");
         }
-        assert!(table(&committed(), "scenario-x").unwrap_err().to_string().contains("[name=x]"));
+        assert!(error("scenario-x").contains("[name=x]"));
     }
 }
