@@ -186,7 +186,7 @@ mod tests {
 
     /// However slow the machine is, the calls of a test are carried out within one turn.
     fn unhurried() -> AtOnce {
-        AtOnce::with_turns_of(Duration::from_secs(3600))
+        AtOnce::with_turns_of(Duration::from_hours(1))
     }
 
     #[test]
