@@ -220,12 +220,11 @@ impl Server {
                 Err(_) => {} // the reply that says so is queued already
                 Ok(None) => {
                     flush(socket, connection)?;
-                    if connection.wants_write() {
-                        return Ok(None);
-                    }
-                    if connection.has_request() {
+                    if connection.has_request() && !connection.wants_write() {
                         continue; // the flush made room for its reply
                     }
+                    // Also while replies are unsent, up to the mark: who is told of bytes and does
+                    // not read them is told again, and so on, for as long as the client likes.
                     if !connection.wants_read() || mem::replace(has_read, true) {
                         return Ok(None);
                     }

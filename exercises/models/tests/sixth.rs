@@ -116,18 +116,11 @@ fn resets_cost_nobody_else() {
     others_are_served(&server);
 }
 
-/// Asks, and reads nothing, until the server takes no more.
-fn stuff(client: &Client) {
-    client.stream().set_write_timeout(Some(SOON)).unwrap();
-    let requests = framed(&[echo(1, &vec![7; 1 << 20])]);
-    while client.stream().write_all(&requests).is_ok() {}
-}
-
 #[test]
 fn one_that_never_reads_costs_nobody_else() {
     let server = Server::start(serve, SOON);
     let deaf = server.connect();
-    stuff(&deaf);
+    deaf.asks_and_never_reads();
     others_are_served(&server);
 }
 
@@ -190,7 +183,7 @@ fn a_drain_answers_what_was_read_and_lets_nobody_in() {
 fn a_drain_ends_by_its_timeout_whoever_is_there() {
     let mut server = Server::start(serve, SOON);
     let (deaf, patient) = (server.connect(), server.connect());
-    stuff(&deaf);
+    deaf.asks_and_never_reads();
     patient.send(&[wait(1, MINUTE)]);
     server.has_in_progress(1);
     server.drained();

@@ -206,6 +206,13 @@ impl Client {
 }
 
 impl Client {
+    /// Asks, and reads nothing, until the server takes no more.
+    pub fn asks_and_never_reads(&self) {
+        self.stream().set_write_timeout(Some(SOON)).unwrap();
+        let requests = framed(&vec![echo(1, &[7; 10_000]); 100]);
+        while self.stream().write_all(&requests).is_ok() {}
+    }
+
     /// Asks for more than the sockets of both ends hold, and begins to read when nothing moves any
     /// more: the server has to keep the rest of a reply, and the requests behind it.
     #[track_caller]
@@ -214,14 +221,14 @@ impl Client {
         let payload = vec![7; 100_000];
         let mut output = self.stream().try_clone().unwrap();
         let requests: Vec<_> = (0..REQUESTS).map(|id| echo(id, &payload)).collect();
-        let (moves, moved) = mpsc::channel();
+        let (say, progress) = mpsc::channel();
         let writer = thread::spawn(move || {
             for piece in framed(&requests).chunks(1 << 20) {
                 output.write_all(piece).expect("all of it is taken");
-                let _ = moves.send(());
+                let _ = say.send(());
             }
         });
-        while moved.recv_timeout(SOON).is_ok() {}
+        while progress.recv_timeout(SOON).is_ok() {}
         for id in 0..REQUESTS {
             assert!(self.receive_ok(id) == payload, "echo {id}");
         }
