@@ -167,6 +167,11 @@ pub(crate) fn name_threads(
     }
 }
 
+/// Events that a worker takes from the kernel, and tasks that it polls before it takes more: as many as
+/// its queue has places. Where there are more, half of the queue moves behind that of all workers, and
+/// whoever is ready next overtakes it.
+const READY_AT_ONCE: u32 = 256;
+
 /// A runtime that counts its waits.
 pub(crate) fn build(builder: &mut runtime::Builder, stats: &Stats) -> io::Result<Runtime> {
     let stats = stats.clone();
@@ -174,6 +179,8 @@ pub(crate) fn build(builder: &mut runtime::Builder, stats: &Stats) -> io::Result
         .enable_io()
         .enable_time()
         .max_blocking_threads(BLOCKED_THREADS_MAX)
+        .max_io_events_per_tick(READY_AT_ONCE as usize)
+        .event_interval(READY_AT_ONCE)
         // A worker parks in epoll_wait, or behind the one that does.
         .on_thread_park(move || stats.add(&mut Tally { waits: 1, ..Tally::default() }))
         .build()

@@ -32,6 +32,9 @@ const RAW_POOL: Contender = Contender::raw("raw pool", &["--model=pool", POOL_WO
 const RAW_POOL_READY: Contender =
     Contender::raw("raw pool, ready", &["--model=pool", "--handoff=ready", POOL_WORKERS]);
 
+/// More than it lets in where nobody asks for it.
+const MANY_THREADS: Contender = THREADS.with("threads", &["--max-connections=10000"]);
+
 const ALL: &[Contender] = &[
     FLOOR,
     EPOLL_ONE,
@@ -46,7 +49,7 @@ const ALL: &[Contender] = &[
 
 /// Where a block takes seconds to open its connections.
 const ALL_BUT_PER_CORE: &[Contender] =
-    &[FLOOR, EPOLL_ONE, TASKS_MULTI, RAW_THREADS, THREADS, RAW_POOL, RAW_POOL_READY, POOL_TWO];
+    &[FLOOR, EPOLL_ONE, TASKS_MULTI, RAW_THREADS, MANY_THREADS, RAW_POOL, RAW_POOL_READY, POOL_TWO];
 
 /// What is measured.
 pub const TRIALS: &[Trial] = &[

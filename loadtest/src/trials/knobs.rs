@@ -43,8 +43,8 @@ pub const KNOBS: &[Knob] = &[
                 Contender::raw("edge, until it would block", &["--edge", "--until-would-block"]),
             ],
         ),
-        advice: "The edge itself costs and gains nothing; to read until the socket has nothing \
-                 costs a system call for each request. A short read says the same.",
+        advice: "Neither changes what can be told here: a read that finds nothing is a cheap system call. A short read \
+                 says the same without it.",
     },
     Knob {
         trial: Trial::echo(
@@ -160,7 +160,8 @@ pub const KNOBS: &[Knob] = &[
                 POOL.with("16 workers", &["--workers=16"]),
             ],
         ),
-        advice: "For work that computes: as many as cores. More only take turns.",
+        advice: "Echoes go faster with more workers than cores: somebody is awake more often when the next request \
+                 is handed over. Each takes its memory, and so much runs at a time as there are.",
     },
     Knob {
         trial: Trial {
@@ -195,8 +196,9 @@ pub const KNOBS: &[Knob] = &[
                 ],
             )
         },
-        advice: "A short queue trades answers for the time that they take: those who are served are \
-                 served soon, the others are told so at once.",
+        advice: "In a closed loop whoever is refused comes again at once, and their refusals are work too: everybody is \
+                 slower for it. Refusing is for clients that stay away for a while, and for those who are told early \
+                 that they are late.",
     },
     Knob {
         trial: Trial::echo(
@@ -205,8 +207,8 @@ pub const KNOBS: &[Knob] = &[
             1,
             &[TASKS, TASKS.with("per core", &["--runtime=per-core"])],
         ),
-        advice: "Without a thief there is no lock and no wake-up between workers; and nobody helps \
-                 a core that has too much to do.",
+        advice: "With one worker there is nothing between the two. With more, a runtime per core has no lock and no \
+                 wake-up between workers, and nobody helps a core that has too much to do.",
     },
     Knob {
         trial: Trial {

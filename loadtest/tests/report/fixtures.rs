@@ -42,15 +42,22 @@ pub(crate) fn comparison() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/compare.json")
 }
 
-/// The same with a ledger of every server; the floor has none.
+/// The same with a ledger of every server that is known to the last digit; the floor has none.
 pub(crate) fn comparison_with_ledger() -> Value {
+    comparison_with(|place| (place < SERVERS.len() - 1).then(|| ledger(place)))
+}
+
+/// The same from before there were ledgers.
+pub(crate) fn comparison_without_ledger() -> Value {
+    comparison_with(|_| None)
+}
+
+fn comparison_with(ledger: impl Fn(usize) -> Option<Value>) -> Value {
     let mut file: Value = serde_json::from_slice(&fs::read(comparison()).unwrap()).unwrap();
     for scenario in file["scenarios"].as_array_mut().unwrap() {
         for entry in scenario["entries"].as_array_mut().unwrap() {
             let place = SERVERS.iter().position(|name| entry["server"] == *name).unwrap();
-            if place < SERVERS.len() - 1 {
-                entry["ledger"] = ledger(place);
-            }
+            entry["ledger"] = ledger(place).into();
         }
     }
     file

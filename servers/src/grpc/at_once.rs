@@ -45,11 +45,11 @@ impl Begun {
 }
 
 /// A connection's way to poll itself and what it has begun.
-#[derive(Default)]
 pub(super) struct AtOnce {
     begun: Begun,
     /// What the connection wakes its task by, once it is polled.
     nudge: Option<(Arc<Nudge>, Waker)>,
+    turn: Duration,
 }
 
 /// Wakes a connection's task, but for what happens while that carries out calls: it then polls the
@@ -80,7 +80,17 @@ impl Wake for Nudge {
     }
 }
 
+impl Default for AtOnce {
+    fn default() -> Self {
+        Self::with_turns_of(TURN)
+    }
+}
+
 impl AtOnce {
+    fn with_turns_of(turn: Duration) -> Self {
+        Self { begun: Begun::default(), nudge: None, turn }
+    }
+
     /// Where the connection says what has begun.
     pub(super) fn begun(&self) -> Begun {
         self.begun.clone()
@@ -93,7 +103,7 @@ impl AtOnce {
         mut connection: Pin<&mut C>,
         task: &mut Task<'_>,
     ) -> Poll<C::Output> {
-        let Self { begun, nudge } = self;
+        let Self { begun, nudge, turn } = self;
         let known = nudge.take().filter(|(nudge, _)| nudge.task.will_wake(task.waker()));
         let (nudge, waker) = nudge.insert(known.unwrap_or_else(|| Nudge::to(task.waker())));
         let polled = connection.as_mut().poll(&mut Task::from_waker(waker));
@@ -101,7 +111,7 @@ impl AtOnce {
             return polled;
         }
         nudge.is_awake.store(true, Relaxed);
-        let ends = Instant::now() + TURN;
+        let ends = Instant::now() + *turn;
         while let Some(call) = begun.next() {
             if Instant::now() < ends {
                 carry_out(call);
@@ -174,9 +184,14 @@ mod tests {
         })
     }
 
+    /// However slow the machine is, the calls of a test are carried out within one turn.
+    fn unhurried() -> AtOnce {
+        AtOnce::with_turns_of(Duration::from_hours(1))
+    }
+
     #[test]
     fn calls_are_carried_out_in_order_and_then_the_connection_goes_on() {
-        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let (mut at_once, polls) = (unhurried(), AtomicUsize::new(0));
         let order = Arc::new(Mutex::new(Vec::new()));
         let call = |id| {
             let order = order.clone();
@@ -192,7 +207,7 @@ mod tests {
     /// Answers wake the connection: it is polled for them anyhow.
     #[test]
     fn the_task_is_not_woken_for_its_own_calls_but_for_all_others() {
-        let (mut at_once, counted) = (AtOnce::default(), Arc::new(Counted::default()));
+        let (mut at_once, counted) = (unhurried(), Arc::new(Counted::default()));
         let waker = Waker::from(counted.clone());
         let given = Arc::new(Mutex::new(None::<Waker>));
         let begun = at_once.begun();
@@ -221,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_goes_on_and_a_panic_is_its_calls_own() {
-        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let (mut at_once, polls) = (unhurried(), AtomicUsize::new(0));
         let (go, gone) = oneshot::channel::<()>();
         let (tell, told) = oneshot::channel::<()>();
         let waits: Call = Box::pin(async move {
@@ -275,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_comes_meanwhile_has_the_next_turn() {
-        let (mut at_once, counted) = (AtOnce::default(), Arc::new(Counted::default()));
+        let (mut at_once, counted) = (unhurried(), Arc::new(Counted::default()));
         let (begun, done) = (at_once.begun(), Arc::new(AtomicUsize::new(0)));
         let mut connection = pin!(poll_fn(|_| {
             let done = done.clone();
@@ -295,7 +310,7 @@ mod tests {
     /// As HTTP/2 does for an upgrade.
     #[test]
     fn a_call_may_begin_another() {
-        let (mut at_once, polls) = (AtOnce::default(), AtomicUsize::new(0));
+        let (mut at_once, polls) = (unhurried(), AtomicUsize::new(0));
         let (begun, done) = (at_once.begun(), Arc::new(AtomicUsize::new(0)));
         let inner = done.clone();
         let call = async move {
