@@ -276,7 +276,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
         "一个流或许多流的 HEADERS 和 DATA 到达套接字的接收缓冲区。"),
     ("event, poll()", "事件、poll()"),
     ("The task of the connection is polled, and reads.", "连接的任务被 poll，于是去读。"),
-    ("frames,\nHPACK, flow", "帧、HPACK、\n流量控制"),
+    ("frames,\nHPACK, flow", "帧、HPACK\n流量控制"),
     ("h2 takes the bytes apart: frames to streams, headers out of their compression, \
       credit of the flow-control windows counted.",
         "h2 把字节拆开：帧归到各个流，头部解压，流量控制窗口的额度记账。"),
@@ -284,7 +284,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
     ("Each new stream is a call: a future of its own. All that one read has brought are \
       carried out here, as far as they go without waiting.",
         "每个新的流是一个调用，各是一个 future。一次读带来的所有调用都在这里执行，直到必须等待为止。"),
-    ("layers,\nplan", "各层，定计划"),
+    ("layers,\nplan", "各层、\n定计划"),
     ("The call passes its layers (deadline, panics, what is switched on), is decoded, and \
       gets its plan: the same plan as on a framed connection.",
         "调用经过各层（截止时间、panic、已启用的功能），解码，得到计划：与帧协议连接上的计划相同。"),
