@@ -14,6 +14,7 @@ use loadtest::commands::{EXIT_INTERRUPTED, EXIT_USAGE};
 use loadtest::compare::bench::build_servers;
 use loadtest::environment::Environment;
 use loadtest::share::Interrupt;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::bench::{Bench, LabError};
@@ -198,6 +199,7 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     fn new(args: &'a Args) -> anyhow::Result<Self> {
         build_servers(args.bin_dir.as_deref())?;
+        raise_descriptor_limit();
         let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name(""));
         let bin_dir = match &args.bin_dir {
             Some(directory) => directory.clone(),
@@ -246,6 +248,17 @@ impl<'a> Runner<'a> {
             (false, true) => ExitCode::SUCCESS,
             (false, false) => ExitCode::FAILURE,
         }
+    }
+}
+
+/// A thousand connections are more open files than a shell commonly allows, and no more than it may
+/// allow. Where they are too many even so, the lab says it.
+fn raise_descriptor_limit() {
+    const ENOUGH: u64 = 4096;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < ENOUGH) {
+        let raised = maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) const LAB: Lab = Lab {
     name: "hot-thread",
     title: "Finding the hot thread",
     question: "The epoll server burns a core, and then some. `top -H` shows its threads by name: \
-               `epoll`, `epoll-loop-0`, `compute-0` and so on. The load are sixteen clients whose \
-               requests compute for a millisecond. Which threads do you see at the top?",
+               `epoll`, `epoll-loop-0`, `compute-0` and so on. Sixteen clients load it, with \
+               requests of 5,000 hashes each. Which threads do you see at the top?",
     choices: &[
         "`epoll-loop-0`: the loop serves all clients.",
         "`compute-0` and its like: the loop hands such work to them.",
@@ -68,7 +68,7 @@ pub(super) const LAB: Lab = Lab {
 
 /// The same program with each knob.
 const OFF: &[&str] = &["--offload=off"];
-/// Clients, and what each of their requests costs: some tenths of a millisecond, or one.
+/// Clients, and what each of their requests costs.
 const CLIENTS: usize = 16;
 const WORK: &str = "compute:5000";
 

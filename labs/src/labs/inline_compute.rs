@@ -9,8 +9,8 @@ use crate::lab::{Knob, Lab, Ratio, Round, Setting, expect};
 pub(super) const LAB: Lab = Lab {
     name: "inline-compute",
     title: "Compute inline against offloaded",
-    question: "Sixteen clients ask an event loop for ten hashes a request: a few microseconds of \
-               a core. The loop can do that itself, or hand it to a pool of threads and write the \
+    question: "Sixteen clients ask an event loop for ten hashes a request: a microsecond of a core, \
+               or a few. The loop can do that itself, or hand it to a pool of threads and write the \
                answer when they are done. How much CPU does a request cost the server if it is \
                handed over?",
     choices: &[
@@ -41,7 +41,7 @@ pub(super) const LAB: Lab = Lab {
     experiment,
     why: "To hand a job over is to put it into a queue, to wake a thread for it, to put the \
           result into another queue, and to wake the loop: system calls and context switches that \
-          cost some microseconds themselves. A job of a few microseconds is cheaper where it is. \
+          cost some microseconds themselves. A job that takes less than that is cheaper where it is. \
           For one of milliseconds the price of handing over is lost in the work, and what counts is \
           who waits meanwhile: inline, everybody whom the loop serves; offloaded, the one who \
           asked. Somewhere between lies the crossover of your machine: look for it with the knob, \
