@@ -45,7 +45,7 @@ pub(super) const LAB: Lab = Lab {
           it costs nobody else. A loop that reads until a socket has nothing would never come back \
           from a client that always has something. But look what the bound counts: bytes, and not \
           work. With requests that are small and dear, a turn of the same bytes is a thousand \
-          requests and takes tens of milliseconds: that is why work that computes belongs on \
+          requests and takes milliseconds: that is why work that computes belongs on \
           other threads (`--offload on`).",
     varies: "On a machine whose cores are all taken, the quiet client's own wake-up takes longer \
              than a turn.",

@@ -54,8 +54,8 @@ pub(super) const LAB: Lab = Lab {
           left. It is behind from the start, by as much as comes too much; after half a second \
           the line is half a second long, and from then on every answer comes too late. It works \
           at full capacity, and of no use: goodput falls to what was answered before the line grew. \
-          The second keeps the line short. Half of the requests are refused, within a millisecond, \
-          and can be sent elsewhere; the other half is answered as fast as on an idle server. (A \
+          The second keeps the line short. Half of the requests are refused at once, and can be \
+          sent elsewhere; the other half is answered as fast as on an idle server. (A \
           server may also drop what nobody waits for: `timeout_ms` in a request says how long its \
           client will.)",
     varies: "Its capacity: a wait of 10 ms takes up to a millisecond more, by the timers' \
