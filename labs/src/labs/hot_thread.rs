@@ -17,9 +17,9 @@ const LOOK: Duration = Duration::from_millis(1_500);
 pub(super) const LAB: Lab = Lab {
     name: "hot-thread",
     title: "Finding the hot thread",
-    question: "The epoll server burns a core, and then some. `top -H` shows its threads by name: \
-               `epoll`, `epoll-loop-0`, `compute-0` and so on. Sixteen clients load it, with \
-               requests of 5,000 hashes each. Which threads do you see at the top?",
+    question: "The epoll server burns a core, and then some. Its threads have names: `epoll`, which \
+               is the main thread, `epoll-loop-0`, `compute-0` and so on. Sixteen clients load it, \
+               with requests of 5,000 hashes each. Which threads use the CPU?",
     choices: &[
         "`epoll-loop-0`: the loop serves all clients.",
         "`compute-0` and its like: the loop hands such work to them.",
@@ -51,8 +51,8 @@ pub(super) const LAB: Lab = Lab {
                 ],
             },
         ],
-        ask: "With `--offload off` the loop does the work itself. What does `top -H` show then, \
-              and how does that differ from a loop that has too many clients?",
+        ask: "With `--offload off` the loop does the work itself. Which thread is hot then, and how \
+              does that differ from a loop that has too many clients?",
     },
     rounds: 2,
     experiment,
