@@ -5,6 +5,7 @@
 //! high-water mark of whatever was measured before.
 
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -135,7 +136,7 @@ impl<'a> Bench<'a> {
             Subject::Running(..) => false,
         };
         if subjects.iter().any(is_built) {
-            build(args)?;
+            build_servers(args.bin_dir.as_deref())?;
         }
         let (launch, threads) = (args.launch(), args.threads());
         Ok(Self { interrupt, launch, threads, repeats_left: REPEATS_MAX })
@@ -256,8 +257,13 @@ fn without_detail(mut run: RunResult) -> RunResult {
     run
 }
 
-fn build(args: &BenchArgs) -> Result<(), BenchError> {
-    let Some(cargo) = std::env::var_os("CARGO").filter(|_| args.bin_dir.is_none()) else {
+/// Builds the servers where cargo started this program and nobody said where they are, so that those
+/// which are measured are those of the sources.
+///
+/// # Errors
+/// If they do not build.
+pub fn build_servers(bin_dir: Option<&Path>) -> Result<(), BenchError> {
+    let Some(cargo) = std::env::var_os("CARGO").filter(|_| bin_dir.is_none()) else {
         return Ok(());
     };
     eprintln!("building the servers");

@@ -14,36 +14,48 @@ pub(crate) const NOTHING: &str = "-";
 
 /// How a row stands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub enum Tone {
+    /// Above the others.
     Best,
+    /// Like most.
     Plain,
+    /// Below them.
     Faint,
 }
 
 /// One line.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) cells: Vec<String>,
-    pub(crate) tone: Tone,
+pub struct Row {
+    /// What it is about.
+    pub name: String,
+    /// One for each head of its grid.
+    pub cells: Vec<String>,
+    /// How it stands out.
+    pub tone: Tone,
 }
 
 /// Heads and rows; every row has a cell for each head.
 #[derive(Clone, Debug)]
-pub(crate) struct Grid {
+pub struct Grid {
     /// Above the names.
-    pub(crate) corner: &'static str,
-    pub(crate) heads: Vec<String>,
-    pub(crate) rows: Vec<Row>,
+    pub corner: &'static str,
+    /// Above the cells.
+    pub heads: Vec<String>,
+    /// In the order in which they are shown.
+    pub rows: Vec<Row>,
 }
 
 impl Grid {
-    pub(crate) fn new(corner: &'static str, heads: &[&str]) -> Self {
+    /// One without rows.
+    pub fn new(corner: &'static str, heads: &[&str]) -> Self {
         Self { corner, heads: heads.iter().map(ToString::to_string).collect(), rows: Vec::new() }
     }
 
     /// Aligned, in colours where there are any.
-    pub(crate) fn terminal(&self, out: &mut String) -> std::fmt::Result {
+    ///
+    /// # Errors
+    /// None where `out` is a string.
+    pub fn terminal(&self, out: &mut String) -> std::fmt::Result {
         let width = |text: &str| text.chars().count();
         let widest = |texts: &mut dyn Iterator<Item = &String>, head: &str| {
             texts.map(|text| width(text)).fold(width(head), usize::max)

@@ -7,7 +7,7 @@ pub mod aa;
 pub mod bench;
 pub(crate) mod beside;
 pub mod evaluate;
-pub(crate) mod grid;
+pub mod grid;
 pub mod ledger;
 pub(crate) mod progress;
 pub mod report;

@@ -26,6 +26,7 @@ use self::framed::Framed;
 use self::http2::Http2;
 #[cfg(fuzzing)]
 pub use self::http2::fuzz;
+pub use self::http2::show as http2_frames;
 use self::wire::{Awaited, Wire};
 use crate::connect::Opener;
 use crate::plan::{Planned, Schedule};

@@ -12,6 +12,7 @@ mod head;
 mod hpack;
 mod peer;
 mod receive;
+pub mod show;
 mod stream;
 
 use std::collections::VecDeque;
