@@ -13,36 +13,22 @@ writes results/grpc.json and the table in docs/grpc.md. Needs Linux, openssl, an
 nghttp2-client, libmimalloc2.0 and libjemalloc2.
 """
 
-import argparse
 import base64
 import dataclasses
 import hashlib
 import hmac
 import json
 import pathlib
-import random
 import re
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 
-from result import ROOT, interval, origin, put_into, said
-from runner import (
-    ALLOCATORS,
-    OTHERS_CORES_MAX,
-    REPEATS_MAX,
-    Failure,
-    awaited,
-    cores,
-    library,
-    machine_busy_s,
-    serving,
-    spawn,
-)
+from result import ROOT, said
+from runner import ALLOCATORS, Failure, library
+from ways import Study, against, blocks_of, carry_out, driven, flags, source, spread
 
-SCHEMA = "quintet/grpc/1"
 # (connections, streams on each): the shapes in which public gRPC benchmarks are commonly quoted.
 SHAPES = [(50, 1), (8, 16)]
 SECRET = b"a secret of the measurement alone; no server keeps it."
@@ -142,71 +128,36 @@ def answered(output):
 
 
 def block(variant, shape, seconds, folder):
-    """One run of a server that is started for it."""
-    with serving(variant.name, variant.line) as server, tempfile.TemporaryFile() as file:
-        others_before, cpu_before = machine_busy_s(), server.cpu_s()
-        began = time.monotonic()
-        client = spawn(h2load(variant, server.port, shape, seconds, folder), cores()[1], file)
-        status, usage = awaited("h2load", client, began)
-        wall_s, cpu_s = time.monotonic() - began, server.cpu_s() - cpu_before
-        others_s = machine_busy_s() - others_before - cpu_s - usage.ru_utime - usage.ru_stime
-        file.seek(0)
-        output = file.read().decode(errors="replace")
-    if status != 0:
-        raise Failure(f"h2load failed ({status}): {output.strip()[-300:]}")
-    calls = answered(output)
+    """What one run says."""
+    run = driven(
+        variant.name,
+        variant.line,
+        lambda port: h2load(variant, port, shape, seconds, folder),
+    )
+    calls = answered(run.output)
     return {
         "variant": variant.name,
         "shape": list(shape),
         "calls": calls,
         "calls_per_s": calls / seconds,
-        "cpu_us_per_call": cpu_s * 1e6 / calls,
-        "others_cores": max(0.0, others_s / wall_s),
+        "cpu_us_per_call": run.cpu_s * 1e6 / calls,
+        "others_cores": run.others_cores,
     }
-
-
-def measure(arguments, rows, folder):
-    """All blocks: every second round is the mirror of the one before, so that drift cancels."""
-    pairs = [(variant, shape) for variant in rows for shape in SHAPES]
-    shuffle, blocks = random.Random(arguments.seed), []
-    for number in range(arguments.rounds):
-        if number % 2 == 0:
-            shuffle.shuffle(pairs)
-        else:
-            pairs.reverse()
-        for variant, shape in pairs:
-            for _ in range(REPEATS_MAX + 1):
-                made = block(variant, shape, arguments.seconds, folder)
-                made |= {"round": number, "noisy": made["others_cores"] > OTHERS_CORES_MAX}
-                if not made["noisy"]:
-                    break
-            blocks.append(made)
-        print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr)
-    return blocks
 
 
 def summary(blocks, rows, seed):
     """By variant and shape, with the ratio to the first row within each round."""
+
+    def of(variant, shape):
+        return [b for b in blocks if (b["variant"], b["shape"]) == (variant.name, list(shape))]
+
     lines = []
     for variant in rows:
         for shape in SHAPES:
-            of = {
-                b["round"]: b
-                for b in blocks
-                if (b["variant"], b["shape"]) == (variant.name, list(shape))
-            }
-            base = {
-                b["round"]: b
-                for b in blocks
-                if (b["variant"], b["shape"]) == (rows[0].name, list(shape))
-            }
-            line = {"variant": variant.name, "what": variant.what, "shape": list(shape)}
-            for figure in ["cpu_us_per_call", "calls_per_s"]:
-                line[figure] = statistics.median(b[figure] for b in of.values())
-                ratios = [b[figure] / base[number][figure] for number, b in of.items()]
-                line[f"{figure}_ratio"] = interval(ratios, seed)
-            line["noisy_blocks"] = sum(b["noisy"] for b in of.values())
-            lines.append(line)
+            own, base = of(variant, shape), of(rows[0], shape)
+            figures = against(own, base, ["cpu_us_per_call", "calls_per_s"], seed)
+            what = {"variant": variant.name, "what": variant.what, "shape": list(shape)}
+            lines.append({**what, **figures})
     return lines
 
 
@@ -217,14 +168,12 @@ def table(result):
     lines = [f"| | flag | {' | '.join(heads)} |", "|:--|:--|" + "--:|--:|--:|" * len(shapes)]
     for name in dict.fromkeys(line["variant"] for line in result["rows"]):
         own = {tuple(l["shape"]): l for l in result["rows"] if l["variant"] == name}
+        first = name == result["rows"][0]["variant"]
         cells = []
-        for shape in shapes:
-            line, ratio = own[shape], own[shape]["cpu_us_per_call_ratio"]
-            spread = f"{ratio['median']:.3f} ({ratio['low']:.3f}–{ratio['high']:.3f})"
-            of_first = "1" if name == result["rows"][0]["variant"] else spread
-            cells.append(f"{line['calls_per_s']:,.0f} | {line['cpu_us_per_call']:.2f} | {of_first}")
+        for line in (own[shape] for shape in shapes):
+            ratio = "1" if first else spread(line["cpu_us_per_call_ratio"])
+            cells.append(f"{line['calls_per_s']:,.0f} | {line['cpu_us_per_call']:.2f} | {ratio}")
         lines.append(f"| {name} | {own[shapes[0]]['what']} | {' | '.join(cells)} |")
-    host = result["machine"]
     lines += [
         "",
         "The server's CPU (user and system) in microseconds per answered call of SayHello; "
@@ -233,56 +182,45 @@ def table(result):
         "s, a new server for each; the ratio is the median over rounds, with its bootstrap "
         "interval of 95 %.",
         "",
-        f"{host['cpu_model']}, {host['cores']} cores, Linux {host['kernel']}; {result['date']}; "
-        f"revision {result['revision']}; h2load {result['h2load']}; seed {result['seed']}; "
-        f"{sum(l['noisy_blocks'] for l in result['rows'])} noisy blocks.",
+        source(result, f"h2load {result['h2load']}; "),
     ]
     return "\n".join(lines) + "\n"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10, help="blocks of each (default: 10)")
-    parser.add_argument("--seconds", type=int, default=1, help="of a block (default: 1)")
-    parser.add_argument("--seed", type=int, default=1, help="decides the order (default: 1)")
-    parser.add_argument("--only", metavar="NAMES", help="these rows, by commas, and the first")
-    parser.add_argument("--bin-dir", type=pathlib.Path, default=ROOT / "target/release")
-    parser.add_argument("--output", type=pathlib.Path, help="write the JSON there, and no page")
-    parser.add_argument("--table", type=pathlib.Path, metavar="JSON", help="only print its table")
-    arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.seconds < 1:
-        parser.error("--rounds and --seconds must be at least 1")
-    if arguments.table:
-        sys.stdout.write(table(json.loads(arguments.table.read_text())))
-        return
+def measured(arguments):
     if not shutil.which("h2load"):
         raise Failure("h2load is not on the PATH: apt install nghttp2-client")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        rows = variants(arguments.bin_dir.resolve(), folder)
+        rows = variants(arguments.bin_dir, folder)
         if arguments.only:
             wanted = arguments.only.split(",")
             if unknown := set(wanted) - {row.name for row in rows}:
                 raise Failure(f"--only: no such row: {', '.join(sorted(unknown))}")
             rows = [row for row in rows if row.name in wanted or row is rows[0]]
-        blocks = measure(arguments, rows, folder)
-    result = {
-        "schema": SCHEMA,
-        **origin(),
+        pairs = [(variant, shape) for variant in rows for shape in SHAPES]
+        blocks = blocks_of(pairs, lambda pair: block(*pair, arguments.seconds, folder), arguments)
+    return {
         "h2load": said(["h2load", "--version"], r"[\d.]+\d"),
         "shapes": SHAPES,
-        "rounds": arguments.rounds,
-        "seconds": arguments.seconds,
-        "seed": arguments.seed,
         "rows": summary(blocks, rows, arguments.seed),
         "blocks": blocks,
     }
-    output = arguments.output or ROOT / "results/grpc.json"
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    sys.stdout.write(table(result))
-    if not arguments.output:
-        put_into(ROOT / "docs/grpc.md", "costs", table(result))
-    print(f"results: {output}", file=sys.stderr)
+
+
+STUDY = Study(
+    schema="quintet/grpc/1",
+    output=ROOT / "results/grpc.json",
+    page=ROOT / "docs/grpc.md",
+    place="costs",
+    table=table,
+)
+
+
+def main():
+    parser = flags(__doc__, rounds=10)
+    parser.add_argument("--only", metavar="NAMES", help="these rows, by commas, and the first")
+    carry_out(STUDY, parser, measured)
 
 
 if __name__ == "__main__":
