@@ -34,7 +34,8 @@ pub struct Row {
     pub tone: Tone,
 }
 
-/// Heads and rows; every row has a cell for each head.
+/// Heads and rows; every row has a cell for each head. Without rows nothing is drawn: heads alone,
+/// where a measurement was interrupted early, say nothing.
 #[derive(Clone, Debug)]
 pub struct Grid {
     /// Above the names.
@@ -56,6 +57,9 @@ impl Grid {
     /// # Errors
     /// None where `out` is a string.
     pub fn terminal(&self, out: &mut String) -> std::fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         let width = |text: &str| text.chars().count();
         let widest = |texts: &mut dyn Iterator<Item = &String>, head: &str| {
             texts.map(|text| width(text)).fold(width(head), usize::max)
@@ -84,6 +88,9 @@ impl Grid {
     }
 
     pub(crate) fn markdown(&self, out: &mut String) -> std::fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         writeln!(out, "| {} | {} |", self.corner, self.heads.join(" | "))?;
         writeln!(out, "|:--|{}", "--:|".repeat(self.heads.len()))?;
         for row in &self.rows {
@@ -160,6 +167,15 @@ mod tests {
         assert_eq!(plain, "  server      a  bb\n  epoll   1,000   -\n  floor   1,000   -\n");
         let head = "| server | a | bb |\n|:--|--:|--:|\n";
         assert_eq!(markdown, format!("{head}| epoll | 1,000 | - |\n| floor | 1,000 | - |\n\n"));
+    }
+
+    #[test]
+    fn without_rows_there_is_nothing_to_see() {
+        let grid = Grid::new("server", &["a"]);
+        let (mut terminal, mut markdown) = (String::new(), String::new());
+        grid.terminal(&mut terminal).unwrap();
+        grid.markdown(&mut markdown).unwrap();
+        assert_eq!((terminal, markdown), Default::default());
     }
 
     #[test]
