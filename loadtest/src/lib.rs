@@ -22,6 +22,7 @@ pub mod client;
 pub mod commands;
 pub mod compare;
 pub mod connect;
+mod cores;
 pub mod cost;
 pub mod descriptors;
 pub mod drive;

@@ -56,6 +56,7 @@ impl LoadArgs {
             warmup: self.warmup.unwrap_or_else(|| warmup_of(self.duration)),
             timeout: self.timeout,
             seed,
+            server_core: None,
         }
     }
 

@@ -118,6 +118,7 @@ pub fn aa(
         warmup: warmup_of(Duration::from_secs_f64(flags.block_s)),
         timeout: TIMEOUT,
         seed: flags.seed,
+        server_core: None,
     };
     let progress = Progress::new(flags.experiments);
     progress.say(&format!("{} against itself", flags.server));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::report::Block;
 use crate::commands::bench::BenchArgs;
+use crate::cores::OnCore;
 use crate::plan::{Schedule, Stop};
 use crate::process::{Contender, FLOOR, Launch, ProcessError, SERVERS, Server};
 use crate::result::RunResult;
@@ -99,6 +100,8 @@ pub struct Load {
     pub timeout: Duration,
     /// Decides payloads and the mix.
     pub seed: u64,
+    /// The core that a started server has to itself, where it is to have only one.
+    pub server_core: Option<usize>,
 }
 
 /// A block, and what went wrong in it on the server's side.
@@ -218,7 +221,9 @@ impl<'a> Bench<'a> {
     fn measure(&self, subject: &Subject, load: &Load, number: u64) -> Result<Measured, BenchError> {
         let (server, target, server_pid) = match *subject {
             Subject::Started(contender) => {
+                let on_its_core = load.server_core.map(OnCore::begin);
                 let server = Server::start(contender, &self.launch)?;
+                drop(on_its_core);
                 let (target, pid) = (server.target, server.pid());
                 (Some(server), target, Some(pid))
             }

@@ -206,6 +206,7 @@ impl<'a> Comparing<'a> {
             warmup: Duration::from_secs_f64(flags.warmup_s),
             timeout: TIMEOUT,
             seed: flags.seed,
+            server_core: None,
         }
     }
 

@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::Trial;
 use super::report::{Figure, Measured, Ratio, median_of};
+use super::{Cores, Trial};
 use crate::compare::grid::{Grid, NOTHING, Row, Tone, digits, range, ratio};
 use crate::compare::report::Bound;
 use crate::compare::table::mark;
@@ -59,7 +59,7 @@ pub const TRIALS: &[Trial] = &[
     Trial::echo("depth 64", 50, 64, &[FLOOR, EPOLL_ONE, TASKS_ALONE]),
     Trial::echo("10,000 connections", 10_000, 1, ALL_BUT_PER_CORE),
     Trial {
-        one_core: true,
+        cores: Cores::Shared,
         ..Trial::echo("one connection", 1, 1, &[FLOOR, EPOLL_ONE, TASKS_ALONE, THREADS])
     },
     Trial::echo("gRPC", 50, 1, &[GRPC, EPOLL_ONE]),

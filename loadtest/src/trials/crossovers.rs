@@ -10,8 +10,8 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::Trial;
 use super::report::{Figure, Measured, Ratio};
+use super::{Cores, Trial};
 use crate::compare::grid::{Grid, NOTHING, Row, Tone, ratio};
 use crate::compare::table::mark;
 use crate::process::{Contender, EPOLL, GRPC, POOL, TASKS, THREADS};
@@ -49,7 +49,7 @@ pub struct Question {
     pub level: f64,
     /// From where the ratio comes.
     pub course: Course,
-    /// The parameter, growing, and the load. Both contenders are the same at each.
+    /// The parameter, growing, and the load; the contenders are the same two at each.
     pub points: &'static [(f64, Trial)],
 }
 
@@ -60,27 +60,24 @@ macro_rules! along {
     };
 }
 
+/// With one core for the server, so that neither contender has more of them than the other.
 const fn work(work: &'static str, connections: usize, contenders: &'static [Contender]) -> Trial {
-    Trial { work, ..Trial::echo("", connections, 1, contenders) }
-}
-
-/// All on one core, so that no contender has more of them than the other.
-const fn alone(trial: Trial) -> Trial {
-    Trial { one_core: true, ..trial }
+    Trial { work, cores: Cores::Apart, ..Trial::echo("", connections, 1, contenders) }
 }
 
 const fn echo(connections: usize, contenders: &'static [Contender]) -> Trial {
-    Trial::echo("", connections, 1, contenders)
+    work("echo:64", connections, contenders)
 }
 
+/// It carries out on itself what takes time.
+const BLOCKING_LOOP: Contender = EPOLL.with("epoll, offload off", &["--offload=off"]);
+const POOL_16: Contender = POOL.with("pool, 16 workers", &["--workers=16"]);
+
 const LOOP_AND_THREADS: &[Contender] = &[EPOLL, THREADS];
-const POOL_AND_BLOCKED_LOOP: &[Contender] = &[
-    POOL.with("pool, 16 workers", &["--workers=16"]),
-    EPOLL.with("epoll, offload off", &["--offload=off"]),
-];
-const TASKS_AND_POOL: &[Contender] = &[TASKS, POOL.with("pool, 16 workers", &["--workers=16"])];
-const INLINE_AND_OFFLOAD: &[Contender] =
-    &[EPOLL.with("epoll, offload off", &["--offload=off"]), EPOLL];
+const BLOCKING_LOOP_AND_THREADS: &[Contender] = &[BLOCKING_LOOP, THREADS];
+const POOL_AND_BLOCKING_LOOP: &[Contender] = &[POOL_16, BLOCKING_LOOP];
+const TASKS_AND_POOL: &[Contender] = &[TASKS, POOL_16];
+const INLINE_AND_OFFLOAD: &[Contender] = &[BLOCKING_LOOP, EPOLL];
 const FRAMED_AND_GRPC: &[Contender] = &[EPOLL, GRPC];
 
 /// All of them.
@@ -109,12 +106,12 @@ pub const QUESTIONS: &[Question] = &[
         level: 1.0,
         course: Course::Falls,
         points: along!("blocking-share":
-            0.03 => work("echo:64=9997,block:1ms=3", 64, POOL_AND_BLOCKED_LOOP),
-            0.1 => work("echo:64=999,block:1ms=1", 64, POOL_AND_BLOCKED_LOOP),
-            0.3 => work("echo:64=997,block:1ms=3", 64, POOL_AND_BLOCKED_LOOP),
-            1 => work("echo:64=99,block:1ms=1", 64, POOL_AND_BLOCKED_LOOP),
-            3 => work("echo:64=97,block:1ms=3", 64, POOL_AND_BLOCKED_LOOP),
-            10 => work("echo:64=9,block:1ms=1", 64, POOL_AND_BLOCKED_LOOP),
+            0.03 => work("echo:64=9997,block:1ms=3", 64, POOL_AND_BLOCKING_LOOP),
+            0.1 => work("echo:64=999,block:1ms=1", 64, POOL_AND_BLOCKING_LOOP),
+            0.3 => work("echo:64=997,block:1ms=3", 64, POOL_AND_BLOCKING_LOOP),
+            1 => work("echo:64=99,block:1ms=1", 64, POOL_AND_BLOCKING_LOOP),
+            3 => work("echo:64=97,block:1ms=3", 64, POOL_AND_BLOCKING_LOOP),
+            10 => work("echo:64=9,block:1ms=1", 64, POOL_AND_BLOCKING_LOOP),
         ),
     },
     Question {
@@ -139,12 +136,12 @@ pub const QUESTIONS: &[Question] = &[
         level: 0.9,
         course: Course::Rises,
         points: along!("offload":
-            10 => alone(work("compute:10", 64, INLINE_AND_OFFLOAD)),
-            30 => alone(work("compute:30", 64, INLINE_AND_OFFLOAD)),
-            100 => alone(work("compute:100", 64, INLINE_AND_OFFLOAD)),
-            300 => alone(work("compute:300", 64, INLINE_AND_OFFLOAD)),
-            1000 => alone(work("compute:1000", 64, INLINE_AND_OFFLOAD)),
-            3000 => alone(work("compute:3000", 64, INLINE_AND_OFFLOAD)),
+            10 => work("compute:10", 64, INLINE_AND_OFFLOAD),
+            30 => work("compute:30", 64, INLINE_AND_OFFLOAD),
+            100 => work("compute:100", 64, INLINE_AND_OFFLOAD),
+            300 => work("compute:300", 64, INLINE_AND_OFFLOAD),
+            1000 => work("compute:1000", 64, INLINE_AND_OFFLOAD),
+            3000 => work("compute:3000", 64, INLINE_AND_OFFLOAD),
         ),
     },
     Question {
@@ -154,13 +151,13 @@ pub const QUESTIONS: &[Question] = &[
         level: 0.95,
         course: Course::Rises,
         points: along!("no-matter":
-            1 => alone(work("compute:1", 64, LOOP_AND_THREADS)),
-            10 => alone(work("compute:10", 64, LOOP_AND_THREADS)),
-            30 => alone(work("compute:30", 64, LOOP_AND_THREADS)),
-            100 => alone(work("compute:100", 64, LOOP_AND_THREADS)),
-            300 => alone(work("compute:300", 64, LOOP_AND_THREADS)),
-            1000 => alone(work("compute:1000", 64, LOOP_AND_THREADS)),
-            3000 => alone(work("compute:3000", 64, LOOP_AND_THREADS)),
+            1 => work("compute:1", 64, BLOCKING_LOOP_AND_THREADS),
+            10 => work("compute:10", 64, BLOCKING_LOOP_AND_THREADS),
+            30 => work("compute:30", 64, BLOCKING_LOOP_AND_THREADS),
+            100 => work("compute:100", 64, BLOCKING_LOOP_AND_THREADS),
+            300 => work("compute:300", 64, BLOCKING_LOOP_AND_THREADS),
+            1000 => work("compute:1000", 64, BLOCKING_LOOP_AND_THREADS),
+            3000 => work("compute:3000", 64, BLOCKING_LOOP_AND_THREADS),
         ),
     },
     Question {

@@ -11,16 +11,31 @@ pub mod report;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 use self::report::{TrialFlags, TrialReport};
 use crate::compare::bench::{Bench, BenchError, Load, Subject, order};
 use crate::compare::evaluate::evaluate;
 use crate::compare::progress::Progress;
 use crate::compare::report::Entry;
 use crate::compare::{TIMEOUT, warmup_of};
+use crate::cores::{OnCore, ends};
 use crate::plan::Schedule;
 use crate::process::Contender;
+
+/// What a block lasts at the least, for each connection: ten rounds of requests at 50,000 per second.
+/// The first ones are others, with new stacks and cold buffers.
+const BLOCK_PER_CONNECTION: Duration = Duration::from_micros(200);
+
+/// Where load tester and server run. One core is the last of those that this process may use: the
+/// first has the machine's interrupts on many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// Where the scheduler puts them.
+    Any,
+    /// Both on one, so that nobody waits for a halted one.
+    Shared,
+    /// Each on one, so that no server has more of them than another.
+    Apart,
+}
 
 /// Who is put side by side, and under which load.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +50,8 @@ pub struct Trial {
     pub depth: usize,
     /// Whether a connection carries one request only.
     pub churn: bool,
-    /// Whether load tester and server share one core, so that nobody waits for a halted one.
-    pub one_core: bool,
+    /// Where load tester and server run.
+    pub cores: Cores,
     /// Who. The first is the one that the others are held against, where nothing else is said.
     pub contenders: &'static [Contender],
 }
@@ -50,20 +65,26 @@ impl Trial {
         contenders: &'static [Contender],
     ) -> Self {
         let work = "echo:64";
-        Self { name, work, connections, depth, churn: false, one_core: false, contenders }
+        Self { name, work, connections, depth, churn: false, cores: Cores::Any, contenders }
     }
 
     /// A line that says what the load is.
     pub fn title(&self) -> String {
         let Self { work, connections, depth, .. } = self;
         let each = if self.churn { ", one request each" } else { "" };
-        let cores = if self.one_core { ", all on one core" } else { "" };
+        let cores = match self.cores {
+            Cores::Any => "",
+            Cores::Shared => ", all on one core",
+            Cores::Apart => ", the server on one core",
+        };
         let many = if *connections == 1 { "connection" } else { "connections" };
         format!("{work} over {connections} {many}, depth {depth}{each}{cores}")
     }
 
     fn load(&self, flags: &TrialFlags) -> Load {
-        let measured = Duration::from_secs_f64(flags.block_s);
+        let least =
+            BLOCK_PER_CONNECTION.saturating_mul(self.connections.try_into().unwrap_or(u32::MAX));
+        let measured = Duration::from_secs_f64(flags.block_s).max(least);
         Load {
             connections: NonZeroUsize::new(self.connections).unwrap_or(NonZeroUsize::MIN),
             schedule: Schedule::Closed { depth: self.depth },
@@ -74,6 +95,7 @@ impl Trial {
             warmup: warmup_of(measured),
             timeout: TIMEOUT,
             seed: flags.seed,
+            server_core: (self.cores == Cores::Apart).then(|| ends().1),
         }
     }
 }
@@ -107,8 +129,13 @@ fn measure(
     bench: &mut Bench<'_>,
     progress: &Progress,
 ) -> Result<Option<Vec<Entry>>, BenchError> {
-    let _on_one_core = trial.one_core.then(OnOneCore::begin);
     let load = trial.load(flags);
+    let (first, last) = ends();
+    let _on_core = match trial.cores {
+        Cores::Any => None,
+        Cores::Shared => Some(OnCore::begin(last)),
+        Cores::Apart => Some(OnCore::begin(first)),
+    };
     let new = |contender: &Contender| Entry::new(contender.name.to_owned(), Vec::new());
     let mut entries: Vec<Entry> = trial.contenders.iter().map(new).collect();
     for number in 0..flags.blocks {
@@ -122,45 +149,17 @@ fn measure(
     Ok(Some(entries))
 }
 
-/// While it lives, this thread and all that it starts, servers too, run on one core: the last of
-/// those that it may use, since the first has the machine's interrupts on many.
-struct OnOneCore(Option<CpuSet>);
-
-impl OnOneCore {
-    fn begin() -> Self {
-        let before = sched_getaffinity(None).ok();
-        let last = before.and_then(|all| (0..CpuSet::MAX_CPU).rev().find(|cpu| all.is_set(*cpu)));
-        if let Some(last) = last {
-            let mut one = CpuSet::new();
-            one.set(last);
-            let _ = sched_setaffinity(None, &one);
-        }
-        Self(before)
-    }
-}
-
-impl Drop for OnOneCore {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ = sched_setaffinity(None, before);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_core_is_given_back() {
-        let cores = || sched_getaffinity(None).unwrap().count();
-        let before = cores();
-        let on_one_core = OnOneCore::begin();
-        assert_eq!(cores(), 1);
-        let inherited = std::thread::spawn(cores).join().unwrap();
-        assert_eq!(inherited, 1);
-        drop(on_one_core);
-        assert_eq!(cores(), before);
+    fn a_block_is_long_enough_for_its_connections() {
+        let flags =
+            TrialFlags { blocks: 1, block_s: 0.4, client_threads: 1, server_workers: 1, seed: 1 };
+        let measured = |connections| Trial::echo("some", connections, 1, &[]).load(&flags).measured;
+        assert_eq!(measured(50), Duration::from_millis(400));
+        assert_eq!(measured(10_000), Duration::from_secs(2));
     }
 
     #[test]
