@@ -132,8 +132,8 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         name: "offload",
         parameter: "hashes of a request",
-        asks: "to hand the work to another thread costs less than a tenth",
-        level: 0.9,
+        asks: "to hand the work to another thread costs less than a fifth",
+        level: 0.8,
         course: Course::Rises,
         points: along!("offload":
             10 => work("compute:10", 64, INLINE_AND_OFFLOAD),
@@ -147,8 +147,8 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         name: "no-matter",
         parameter: "hashes of a request",
-        asks: "threads and an event loop are within a twentieth of each other",
-        level: 0.95,
+        asks: "threads and an event loop are within a tenth of each other",
+        level: 0.9,
         course: Course::Rises,
         points: along!("no-matter":
             1 => work("compute:1", 64, BLOCKING_LOOP_AND_THREADS),
