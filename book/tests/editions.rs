@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 
 use book::directive::{Piece, pieces, words};
 
-/// Written in English later than in Chinese: a page that holds a place.
-const NOT_YET: [&str; 1] = ["choosing.md"];
-
 /// A chapter in both editions.
 struct Chapter {
     name: String,
@@ -26,14 +23,17 @@ fn chapters() -> Vec<Chapter> {
     let names = fs::read_dir(text_of("zh/src"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let names = names.filter(|name| name != "SUMMARY.md" && !NOT_YET.contains(&&name[..]));
+    let names = names.filter(|name| name != "SUMMARY.md");
     let chapters: Vec<_> = names
         .map(|name| {
             let read = |edition| fs::read_to_string(text_of(edition).join(&name)).unwrap();
             Chapter { english: read("src"), chinese: read("zh/src"), name }
         })
         .collect();
-    assert!(chapters.len() >= 7, "the introduction, the score, and a chapter for each model");
+    assert!(
+        chapters.len() >= 8,
+        "introduction, score, a chapter for each model, the decision guide"
+    );
     chapters
 }
 

@@ -209,6 +209,32 @@ fn the_page_for_printing_has_all_chapters() {
     }
 }
 
+/// Commands of a chapter that nobody runs are wrong sooner or later.
+#[test]
+fn somebody_runs_the_commands_of_each_page() {
+    // By `exercises/check` and `cargo test`, which `.ci/run` has.
+    const BY_CI: [&str; 2] = ["exercises.md", "museum.md"];
+    let nightly = fs::read_to_string(repository().join(".ci/nightly")).unwrap();
+    let is_run = |page: &str| {
+        BY_CI.contains(&page)
+            || nightly.contains(&format!("run_page book/src/{page}"))
+            || page.starts_with("labs/") && nightly.contains("commands book/src/labs/*.md")
+    };
+    let text = repository().join("book/src");
+    let mut pages = vec![text.clone()];
+    let mut with_commands = 0;
+    while let Some(path) = pages.pop() {
+        if path.is_dir() {
+            pages.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if fs::read_to_string(&path).unwrap().contains("\n```console\n") {
+            let page = path.strip_prefix(&text).unwrap().to_str().unwrap();
+            assert!(is_run(page), "{page} has commands that neither .ci/run nor .ci/nightly runs");
+            with_commands += 1;
+        }
+    }
+    assert!(with_commands > 15, "the labs, and some chapters: {with_commands}");
+}
+
 #[test]
 fn what_cannot_be_filled_in_fails_the_build_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
