@@ -82,13 +82,19 @@ pub fn merge(parts: &[(String, RunResult)]) -> Result<RunResult, MergeError> {
     whole.settings.connections = parts.iter().map(|(_, part)| part.settings.connections).sum();
     whole.planned = sum(parts, |part| part.planned);
     whole.ok = sum(parts, |part| part.ok);
+    whole.answered = sum(parts, |part| part.answered);
     whole.connections_opened = sum(parts, |part| part.connections_opened);
     whole.timed_out = sum(parts, |part| part.timed_out);
     whole.unsent = sum(parts, |part| part.unsent);
     whole.errors = errors(parts);
     whole.elapsed_s = parts.iter().map(|(_, part)| part.elapsed_s).fold(0.0, f64::max);
-    whole.throughput_rps =
-        if whole.elapsed_s > 0.0 { whole.ok as f64 / whole.elapsed_s } else { 0.0 };
+    whole.throughput_rps = if whole.settings.depth.is_some() {
+        parts.iter().map(|(_, part)| part.throughput_rps).sum()
+    } else if whole.elapsed_s > 0.0 {
+        whole.ok as f64 / whole.elapsed_s
+    } else {
+        0.0
+    };
     let histograms = histograms(parts)?;
     whole.latency_us = Quantiles::of(&histograms[0]);
     whole.service_us = Quantiles::of(&histograms[1]);

@@ -191,6 +191,11 @@ impl Planner {
         self.measure_from_ns
     }
 
+    /// Whether the measured window has begun, and has not ended.
+    pub fn is_within(&self, now_ns: u64) -> bool {
+        (self.measure_from_ns..self.stop_at_ns).contains(&now_ns)
+    }
+
     /// The schedule.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule

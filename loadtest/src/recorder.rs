@@ -79,6 +79,8 @@ pub struct Recorder {
     errors: BTreeMap<ErrorKind, u64>,
     timed_out: u64,
     unsent: u64,
+    answered: u64,
+    left_by_warmup: u64,
     settled_last_ns: u64,
     windows: Windows,
     /// Requests that were sent when planned, as all of a closed loop are: their latency is their
@@ -106,6 +108,8 @@ impl Recorder {
             errors: BTreeMap::new(),
             timed_out: 0,
             unsent: 0,
+            answered: 0,
+            left_by_warmup: 0,
             settled_last_ns: 0,
             windows,
             punctual: empty.clone(),
@@ -143,6 +147,12 @@ impl Recorder {
         self.record(moments, timeout_ns);
     }
 
+    /// An answer came within the measured window, to a request of that window or of the warm-up.
+    pub fn answered(&mut self, is_right: bool, is_of_warmup: bool) {
+        self.answered += u64::from(is_right);
+        self.left_by_warmup += u64::from(is_of_warmup);
+    }
+
     /// It could not be sent.
     pub fn unsent(&mut self, planned_ns: u64) {
         self.unsent += 1;
@@ -176,6 +186,8 @@ impl Recorder {
         }
         self.timed_out += other.timed_out;
         self.unsent += other.unsent;
+        self.answered += other.answered;
+        self.left_by_warmup += other.left_by_warmup;
         self.settled_last_ns = self.settled_last_ns.max(other.settled_last_ns);
         add(&mut self.punctual, &other.punctual);
         add(&mut self.latency, &other.latency);
@@ -206,6 +218,17 @@ impl Recorder {
     /// Requests that could not be sent.
     pub fn never_sent(&self) -> u64 {
         self.unsent
+    }
+
+    /// Right answers that came within the measured window, also to requests of the warm-up.
+    pub fn answered_within(&self) -> u64 {
+        self.answered
+    }
+
+    /// Answers to requests of the warm-up that came within the measured window: the server worked for
+    /// them there.
+    pub fn left_by_warmup(&self) -> u64 {
+        self.left_by_warmup
     }
 
     /// The run over time.

@@ -39,6 +39,19 @@ fn an_open_loop_plans_its_rate() {
     assert_eq!(run.count("planned"), 1000);
 }
 
+/// What is outstanding when the window begins takes the place of what is when it ends.
+#[test]
+fn a_closed_loop_sends_once_for_each_answer_within_its_window() {
+    let (_floor, address) = floor(&["--model=pool"]);
+    let load = ["-c", "8", "-p", "4", "-t", "2", "-w", "200ms", "-d", "500ms"];
+    let run = ran(&format!("raw://{address}"), &load);
+    run.adds_up();
+    assert_eq!(run.count("answered"), run.count("planned"));
+    let throughput = run.json["throughput_rps"].as_f64().unwrap();
+    assert!((throughput * 0.5 - run.count("answered") as f64).abs() < 1e-3, "{throughput}");
+    assert!(run.json["elapsed_s"].as_f64().unwrap() >= 0.5, "{:#}", run.json);
+}
+
 #[test]
 fn a_server_that_stands_still_for_a_while() {
     for load in [CLOSED, OPEN] {

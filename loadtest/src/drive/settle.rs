@@ -10,7 +10,7 @@ use super::wire::{Awaited, Lost, Terms, Verdict, Wire};
 use crate::connect::hint;
 use crate::plan::nanoseconds;
 use crate::recorder::{ErrorKind, Recorder};
-use crate::share::{INTERRUPTED_DRAIN_MAX, Report};
+use crate::share::{INTERRUPTED_DRAIN_MAX, Report, Share};
 
 impl<W: Wire> Loop<W> {
     /// Reads until a read is short: more can only come with another event. After a hang-up the
@@ -55,7 +55,7 @@ impl<W: Wire> Loop<W> {
                 return;
             }
             *outstanding -= 1;
-            settle(recorder, verdict, now_ns, share.timeout_ns);
+            settle(recorder, verdict, now_ns, share);
             if let Err(kind) = verdict.answer
                 && kind.is_wrong_answer()
                 && failure.is_none()
@@ -143,13 +143,17 @@ impl<W: Wire> Loop<W> {
     }
 }
 
-fn settle(recorder: &mut Recorder, verdict: Verdict, now_ns: u64, timeout_ns: u64) {
-    if let Some(moments) = verdict.awaited.moments(now_ns) {
-        match verdict.answer {
-            // It came before the next look at timeouts, but too late all the same.
-            _ if verdict.awaited.is_late(now_ns, timeout_ns) => {
-                recorder.timed_out(moments, timeout_ns);
-            }
+fn settle(recorder: &mut Recorder, verdict: Verdict, now_ns: u64, share: &Share) {
+    let Verdict { awaited, answer, .. } = verdict;
+    // It may have come before the next look at timeouts, but too late all the same.
+    let is_late = awaited.is_late(now_ns, share.timeout_ns);
+    let moments = awaited.moments(now_ns);
+    if share.planner.is_within(now_ns) && !is_late {
+        recorder.answered(answer.is_ok(), moments.is_none());
+    }
+    if let Some(moments) = moments {
+        match answer {
+            _ if is_late => recorder.timed_out(moments, share.timeout_ns),
             Ok(()) => recorder.ok(moments),
             Err(kind) => recorder.error(kind, moments.planned_ns, now_ns),
         }

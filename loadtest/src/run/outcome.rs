@@ -24,14 +24,13 @@ pub(super) fn finish(
     let recorder = &report.recorder;
     let measure_from_ns = nanoseconds(config.warmup);
     let window_ns = recorder.settled_last_ns().saturating_sub(measure_from_ns);
-    let measured_ns = match config.stop {
-        // What was asked for, where the run did not end before.
-        Stop::After(duration) if clock.now_ns() >= measure_from_ns + nanoseconds(duration) => {
-            window_ns.max(nanoseconds(duration))
-        }
-        _ => window_ns,
+    // What was asked for, where the run did not end before.
+    let asked_ns = match config.stop {
+        Stop::After(duration) => Some(nanoseconds(duration)),
+        Stop::Count(_) => None,
     };
-    let elapsed_s = measured_ns as f64 / 1e9;
+    let asked_ns = asked_ns.filter(|asked_ns| clock.now_ns() >= measure_from_ns + asked_ns);
+    let elapsed_s = window_ns.max(asked_ns.unwrap_or_default()) as f64 / 1e9;
     let settled = recorder.planned() - recorder.never_sent();
     let each = |total: f64| if settled == 0 { 0.0 } else { total / settled as f64 };
     let meter = &report.meter;
@@ -41,10 +40,20 @@ pub(super) fn finish(
         (busy_s / wall_s).max(0.0)
     });
     let server = match (&before.server, after.and_then(|after| after.server.as_ref())) {
-        (Some(before), Some(after)) => Some(after.cost_since(before, settled)),
+        (Some(before), Some(after)) => {
+            Some(after.cost_since(before, settled + recorder.left_by_warmup()))
+        }
         _ => None,
     };
-    let throughput_rps = if measured_ns == 0 { 0.0 } else { recorder.right() as f64 / elapsed_s };
+    let (right, within_s) = match config.schedule {
+        // Whatever came while it was measured. Of the requests that were sent then, the last are
+        // answered later, in a time in which fewer and fewer are outstanding.
+        Schedule::Closed { .. } => {
+            (recorder.answered_within(), asked_ns.unwrap_or(window_ns) as f64 / 1e9)
+        }
+        Schedule::Open(_) => (recorder.right(), elapsed_s),
+    };
+    let throughput_rps = if within_s > 0.0 { right as f64 / within_s } else { 0.0 };
     let mut result = RunResult {
         elapsed_s,
         throughput_rps,
@@ -112,6 +121,7 @@ pub fn recorded(config: &RunConfig, recorder: &Recorder) -> RunResult {
     RunResult {
         planned: recorder.planned(),
         ok: recorder.right(),
+        answered: recorder.answered_within(),
         errors: recorder.errors().iter().map(|(kind, n)| (kind.name().into_owned(), *n)).collect(),
         timed_out: recorder.late(),
         unsent: recorder.never_sent(),
@@ -148,6 +158,7 @@ fn empty(config: &RunConfig) -> RunResult {
         target: config.target.to_string(),
         planned: 0,
         ok: 0,
+        answered: 0,
         errors: [].into(),
         timed_out: 0,
         unsent: 0,
