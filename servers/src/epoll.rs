@@ -142,7 +142,7 @@ impl EventLoop {
             self.desk.now = Instant::now();
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept_again_at = Some(Instant::now()),
+                    LISTENER => self.accept_again_at = Some(self.desk.now), // at once, below
                     WAKER => {} // says only that what comes below has something to do
                     Token(key) => self.on_event(KeyData::from_ffi(key as u64).into(), event),
                 }

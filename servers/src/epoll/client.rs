@@ -25,7 +25,7 @@ pub(super) struct Client {
     readable: bool,
     /// The peer has sent its last byte, and only a read of nothing will say when it was reached.
     hung_up: bool,
-    /// The last turn was cut short; its loop has put the next one down.
+    /// The last turn was cut short: the loop has it among those that are unfinished.
     pub(super) turn_is_coming: bool,
     /// The one request of this connection that is in progress.
     doing: Option<Doing>,
@@ -119,7 +119,7 @@ impl Client {
             }
             if self.readable && self.connection.wants_read() {
                 if has_read {
-                    return Ok(Turn::Unfinished); // a short read would have ended it
+                    return Ok(Turn::Unfinished); // the read was not short: there may be more
                 }
                 has_read = true;
                 self.read(desk)?;
