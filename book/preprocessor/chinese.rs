@@ -117,6 +117,7 @@ pub(crate) const WORDS: &[(&str, &str)] = &[
         "在测过的每一点上，也就是{1}从 **{0}** 起，{2}。"),
     ("Up to **{}** {}, the last point measured, it is not so that {}.",
         "直到测过的最后一点，也就是{1}为 **{0}** 时，都还看不到这种情况：{2}。"),
+    ("level", "界线"),
     ("{}: requests per second, as a part of those of {}", "{}：每秒请求数，与 {} 之比"),
     ("Medians of ratios of interleaved blocks, 95 % intervals. {}",
         "交错的各块之比的中位数，附 95 % 置信区间。{}"),

@@ -61,7 +61,11 @@ pub fn plot(results: &Results, language: Language, name: &str) -> Result<String,
     let ratios = points.iter().enumerate().map(point).collect::<Result<Vec<_>, _>>()?;
     let level = number("level")?;
     let flat = |point: &Point| Point { x: point.x, y: level, interval: None };
-    let level = Line { name: LEVEL.to_owned(), points: ratios.iter().map(flat).collect() };
+    let level = Line {
+        name: language.say(LEVEL)?.to_owned(),
+        class: LEVEL.to_owned(),
+        points: ratios.iter().map(flat).collect(),
+    };
     let (first, second) = (text("contenders[0]")?, text("contenders[1]")?);
     // The colour is the model's, which is the first word of a contender's name.
     let model = second.split([',', ' ']).next().unwrap_or_default().to_owned();
@@ -69,7 +73,7 @@ pub fn plot(results: &Results, language: Language, name: &str) -> Result<String,
     let title = language.fill(title, &[&language.data(&second)?, &language.data(&first)?])?;
     let note = "Medians of ratios of interleaved blocks, 95 % intervals. {}";
     let note = language.fill(note, &[&machine::line(results, language, CROSSOVERS)?])?;
-    let drawn = [level, Line { name: model, points: ratios }];
+    let drawn = [level, Line { name: model.clone(), class: model, points: ratios }];
     let parameter = language.data(&text("parameter")?)?;
     Ok(lines(&title, &note, &parameter, Format::default(), &drawn))
 }
@@ -87,7 +91,7 @@ fn shown(x: f64) -> String {
 mod tests {
     use super::*;
 
-    const ASKS: &str = "threads and an event loop are within a twentieth of each other";
+    const ASKS: &str = "threads and an event loop are within a tenth of each other";
 
     fn results(place: &str) -> (tempfile::TempDir, Results) {
         let folder = tempfile::tempdir().unwrap();
@@ -121,7 +125,7 @@ mod tests {
         assert!(said("beyond").starts_with("Up to **4.2** connections, the last point measured"));
         let (_folder, results) = results("between");
         let chinese = sentence(&results, Language::Chinese, "threads").unwrap();
-        assert_eq!(chinese, "连接数达到 **4.2**（2–16）之后，线程与事件循环相差不到二十分之一。");
+        assert_eq!(chinese, "连接数达到 **4.2**（2–16）之后，线程与事件循环相差不到十分之一。");
     }
 
     #[test]

@@ -18,8 +18,10 @@ const TICKS_MAX: usize = 7;
 /// A line of points.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// Whose.
+    /// Whose, as it is shown.
     pub name: String,
+    /// What it looks like, in any language: as a model, by its name, or as a level.
+    pub class: String,
     /// From left to right.
     pub points: Vec<Point>,
 }
@@ -67,17 +69,17 @@ pub fn lines(title: &str, note: &str, x_title: &str, format: Format, lines: &[Li
         let points = line.points.iter().filter(|point| point.x > 0.0);
         let at: Vec<_> = points.clone().map(|point| (across(point.x), up(point.y))).collect();
         for pair in at.windows(2) {
-            svg.line(pair[0], pair[1], &format!("line {}", line.name));
+            svg.line(pair[0], pair[1], &format!("line {}", line.class));
         }
         for (point, (x, y)) in points.zip(&at) {
             if let Some((low, high)) = point.interval {
-                svg.line((*x, up(low)), (*x, up(high)), &format!("line thin {}", line.name));
+                svg.line((*x, up(low)), (*x, up(high)), &format!("line thin {}", line.class));
             }
-            svg.circle(*x, *y, 2.6, &format!("bar {}", line.name));
+            svg.circle(*x, *y, 2.6, &format!("bar {}", line.class));
         }
     }
-    for (name, y) in names(lines, up) {
-        svg.text(WIDTH - RIGHT + 6.0, y + 4.0, At::Start, &format!("name ends {name}"), name);
+    for (Line { name, class, .. }, y) in ends(lines, up) {
+        svg.text(WIDTH - RIGHT + 6.0, y + 4.0, At::Start, &format!("name ends {class}"), name);
     }
     let said: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
     let label = format!("{title}, by {x_title}: {}", said.join(", "));
@@ -85,17 +87,17 @@ pub fn lines(title: &str, note: &str, x_title: &str, format: Format, lines: &[Li
 }
 
 /// Where each line's name stands: where it ends, or as near to it as the others let it.
-fn names(lines: &[Line], up: impl Fn(f64) -> f64) -> Vec<(&str, f64)> {
-    let ends = lines.iter().filter_map(|line| Some((&line.name[..], up(line.points.last()?.y))));
-    let mut names: Vec<_> = ends.collect();
-    names.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+fn ends(lines: &[Line], up: impl Fn(f64) -> f64) -> Vec<(&Line, f64)> {
+    let ends = lines.iter().filter_map(|line| Some((line, up(line.points.last()?.y))));
+    let mut ends: Vec<_> = ends.collect();
+    ends.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     // From the lowest one up, each above the one before it.
     let mut free_above = f64::INFINITY;
-    for (_, y) in &mut names {
+    for (_, y) in &mut ends {
         *y = y.min(free_above);
         free_above = *y - NAME;
     }
-    names
+    ends
 }
 
 /// From one value of the axis to the next: 1, 2 or 5 of some decade, so that there are few.
@@ -114,7 +116,8 @@ mod tests {
 
     fn line(name: &str, points: &[(f64, f64)]) -> Line {
         let point = |&(x, y): &(f64, f64)| Point { x, y, interval: Some((y * 0.9, y * 1.1)) };
-        Line { name: name.to_owned(), points: points.iter().map(point).collect() }
+        let points = points.iter().map(point).collect();
+        Line { name: name.to_owned(), class: name.to_owned(), points }
     }
 
     #[test]
@@ -134,9 +137,9 @@ mod tests {
 
     #[test]
     fn names_keep_their_distance() {
-        let ends = [50.0, 49.0, 48.0, 5.0].map(|y| line("x", &[(1.0, y)]));
-        let names: Vec<_> = names(&ends, |y| 100.0 - y).into_iter().map(|(_, y)| y).collect();
-        assert_eq!(names, [95.0, 52.0, 39.0, 26.0]);
+        let lines = [50.0, 49.0, 48.0, 5.0].map(|y| line("x", &[(1.0, y)]));
+        let heights: Vec<_> = ends(&lines, |y| 100.0 - y).into_iter().map(|(_, y)| y).collect();
+        assert_eq!(heights, [95.0, 52.0, 39.0, 26.0]);
     }
 
     #[test]

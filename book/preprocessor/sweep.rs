@@ -54,7 +54,11 @@ fn by_server(points: &[Value], key: &str) -> Option<Vec<Line>> {
             let name = entry["server"].as_str()?;
             match lines.iter_mut().find(|line| line.name == name) {
                 Some(line) => line.points.push(made),
-                None => lines.push(Line { name: name.to_owned(), points: vec![made] }),
+                None => lines.push(Line {
+                    name: name.to_owned(),
+                    class: name.to_owned(),
+                    points: vec![made],
+                }),
             }
         }
     }
