@@ -150,7 +150,7 @@ impl EventLoop {
             self.take_completions();
             self.fire_timers();
             self.go_on_with_unfinished();
-            // Last, so that those who were here first are served first.
+            // Behind those who are here, so that they are served first.
             self.accept();
             self.sweep();
             self.begin_drain();
