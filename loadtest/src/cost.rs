@@ -42,7 +42,7 @@ pub struct Memory {
 }
 
 /// What the server paid for a run. "Per request" is per request that it had to do with in that time: those
-/// that were sent and settled, and those of the warm-up that it answered in it.
+/// that were sent and settled, and those of the warm-up that were settled in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerCost {
     /// CPU time (user and system, all threads) in microseconds per request.

@@ -82,19 +82,18 @@ pub fn merge(parts: &[(String, RunResult)]) -> Result<RunResult, MergeError> {
     whole.settings.connections = parts.iter().map(|(_, part)| part.settings.connections).sum();
     whole.planned = sum(parts, |part| part.planned);
     whole.ok = sum(parts, |part| part.ok);
-    whole.answered = sum(parts, |part| part.answered);
+    whole.answered = sum(parts, counted);
     whole.connections_opened = sum(parts, |part| part.connections_opened);
     whole.timed_out = sum(parts, |part| part.timed_out);
     whole.unsent = sum(parts, |part| part.unsent);
     whole.errors = errors(parts);
     whole.elapsed_s = parts.iter().map(|(_, part)| part.elapsed_s).fold(0.0, f64::max);
-    whole.throughput_rps = if whole.settings.depth.is_some() {
-        parts.iter().map(|(_, part)| part.throughput_rps).sum()
-    } else if whole.elapsed_s > 0.0 {
-        whole.ok as f64 / whole.elapsed_s
-    } else {
-        0.0
-    };
+    // Each part's own window, by its count and its rate.
+    let parts_with_any =
+        parts.iter().map(|(_, part)| part).filter(|part| part.throughput_rps > 0.0);
+    let within_s = parts_with_any.map(|part| counted(part) as f64 / part.throughput_rps);
+    let within_s = within_s.fold(0.0, f64::max);
+    whole.throughput_rps = if within_s > 0.0 { whole.answered as f64 / within_s } else { 0.0 };
     let histograms = histograms(parts)?;
     whole.latency_us = Quantiles::of(&histograms[0]);
     whole.service_us = Quantiles::of(&histograms[1]);
@@ -114,6 +113,11 @@ pub fn merge(parts: &[(String, RunResult)]) -> Result<RunResult, MergeError> {
         whole.warnings.insert(0, format!("{name} is invalid: {why}"));
     }
     Ok(whole)
+}
+
+/// What the throughput counts; older files do not say, and had all right answers in it.
+fn counted(part: &RunResult) -> u64 {
+    if part.answered == 0 { part.ok } else { part.answered }
 }
 
 fn same_schedule(

@@ -79,8 +79,9 @@ pub struct Recorder {
     errors: BTreeMap<ErrorKind, u64>,
     timed_out: u64,
     unsent: u64,
-    answered: u64,
+    within: u64,
     left_by_warmup: u64,
+    right_of_warmup: u64,
     settled_last_ns: u64,
     windows: Windows,
     /// Requests that were sent when planned, as all of a closed loop are: their latency is their
@@ -108,8 +109,9 @@ impl Recorder {
             errors: BTreeMap::new(),
             timed_out: 0,
             unsent: 0,
-            answered: 0,
+            within: 0,
             left_by_warmup: 0,
+            right_of_warmup: 0,
             settled_last_ns: 0,
             windows,
             punctual: empty.clone(),
@@ -147,10 +149,16 @@ impl Recorder {
         self.record(moments, timeout_ns);
     }
 
-    /// An answer came within the measured window, to a request of that window or of the warm-up.
-    pub fn answered(&mut self, is_right: bool, is_of_warmup: bool) {
-        self.answered += u64::from(is_right);
-        self.left_by_warmup += u64::from(is_of_warmup);
+    /// A right answer came within the measured window, to a request of that window or of the warm-up.
+    pub fn came_within(&mut self) {
+        self.within += 1;
+    }
+
+    /// A request of the warm-up was settled after its end.
+    pub fn left_by_warmup(&mut self, is_right: bool, settled_ns: u64) {
+        self.left_by_warmup += 1;
+        self.right_of_warmup += u64::from(is_right);
+        self.settled_last_ns = self.settled_last_ns.max(settled_ns);
     }
 
     /// It could not be sent.
@@ -186,8 +194,9 @@ impl Recorder {
         }
         self.timed_out += other.timed_out;
         self.unsent += other.unsent;
-        self.answered += other.answered;
+        self.within += other.within;
         self.left_by_warmup += other.left_by_warmup;
+        self.right_of_warmup += other.right_of_warmup;
         self.settled_last_ns = self.settled_last_ns.max(other.settled_last_ns);
         add(&mut self.punctual, &other.punctual);
         add(&mut self.latency, &other.latency);
@@ -221,14 +230,18 @@ impl Recorder {
     }
 
     /// Right answers that came within the measured window, also to requests of the warm-up.
-    pub fn answered_within(&self) -> u64 {
-        self.answered
+    pub fn right_within(&self) -> u64 {
+        self.within
     }
 
-    /// Answers to requests of the warm-up that came within the measured window: the server worked for
-    /// them there.
-    pub fn left_by_warmup(&self) -> u64 {
-        self.left_by_warmup
+    /// Right answers that came after the warm-up, also to requests of it.
+    pub fn right_since_warmup(&self) -> u64 {
+        self.ok + self.right_of_warmup
+    }
+
+    /// Requests that were settled after the warm-up, also those of it: what the server had to do with.
+    pub fn settled_since_warmup(&self) -> u64 {
+        self.planned - self.unsent + self.left_by_warmup
     }
 
     /// The run over time.
@@ -236,7 +249,7 @@ impl Recorder {
         &self.windows
     }
 
-    /// When the last request was settled.
+    /// When the last request was settled, of the warm-up too where that was after its end.
     pub fn settled_last_ns(&self) -> u64 {
         self.settled_last_ns
     }

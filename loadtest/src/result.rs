@@ -28,7 +28,9 @@ pub struct RunResult {
     pub planned: u64,
     /// Right answers.
     pub ok: u64,
-    /// Right answers that came within the measured window, also to requests of the warm-up.
+    /// The right answers that `throughput_rps` counts. Closed loop, measured whole after a warm-up:
+    /// those that came within the window, to requests of the warm-up too. Closed loop otherwise: those
+    /// that came after the warm-up. Open loop: `ok`.
     #[serde(default)]
     pub answered: u64,
     /// Failures, by kind.
@@ -40,9 +42,8 @@ pub struct RunResult {
     /// From the end of the warm-up until the last request was settled, and at the least the
     /// duration that was asked for.
     pub elapsed_s: f64,
-    /// Right answers per second. Open loop: `ok / elapsed_s`, so that what is answered late counts as
-    /// late. Closed loop: those that came within the window (`answered`), by its length; where a
-    /// run ends by count, by `elapsed_s`.
+    /// Right answers per second: `answered`, by the length of the window in a closed loop that was
+    /// measured whole after a warm-up, and otherwise by `elapsed_s`.
     pub throughput_rps: f64,
     /// Connections that were opened, before the run and in it.
     #[serde(default)]

@@ -44,7 +44,7 @@ fn write_head(out: &mut String, result: &RunResult) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "  {:<12} {}  in {:.2} s",
+        "  {:<12} {}, all settled in {:.2} s",
         "throughput",
         style(format!("{} requests/s", grouped(result.throughput_rps))).green().bold(),
         result.elapsed_s

@@ -52,6 +52,23 @@ fn a_closed_loop_sends_once_for_each_answer_within_its_window() {
     assert!(run.json["elapsed_s"].as_f64().unwrap() >= 0.5, "{:#}", run.json);
 }
 
+/// Without a warm-up, or by count, there is no window whose edges match.
+#[test]
+fn a_closed_loop_without_such_a_window_counts_to_the_end() {
+    let (_floor, address) = floor(&[]);
+    for (load, expected) in
+        [(["-d", "300ms", "-w", "0s"], None), (["-n", "500", "-w", "0s"], Some(500))]
+    {
+        let run = ran(&format!("raw://{address}"), &[CLOSED, &load].concat());
+        run.adds_up();
+        assert_eq!(run.count("answered"), run.count("ok"), "{:#}", run.json);
+        assert!(expected.is_none_or(|expected| run.count("ok") == expected));
+        let per_s = |name: &str| run.json[name].as_f64().unwrap();
+        let answered = per_s("throughput_rps") * per_s("elapsed_s");
+        assert!((answered - run.count("ok") as f64).abs() < 1e-3, "{:#}", run.json);
+    }
+}
+
 #[test]
 fn a_server_that_stands_still_for_a_while() {
     for load in [CLOSED, OPEN] {

@@ -8,6 +8,7 @@ pub mod report;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::compare::report::{Block, Entry};
 use crate::environment::Environment;
 
 /// The longest name, as a file system has it with some room.
@@ -98,6 +99,17 @@ pub fn machines_differ(now: &Environment, before: &Environment) -> Vec<String> {
     unlike.extend(differ(&[("number of cores", now.cores, before.cores)]));
     unlike.extend(differ(&[("kernel", &now.kernel, &before.kernel)]));
     unlike
+}
+
+/// What differs where closed loops were measured by an earlier load tester, which counted all that was
+/// sent within the window, by the time until the last of it was settled.
+pub fn counts_differ<'a>(mut entries: impl Iterator<Item = &'a Entry>) -> Vec<String> {
+    let is_older = |block: &Block| {
+        let run = &block.run;
+        run.settings.depth.is_some() && run.answered == 0 && run.ok > 0
+    };
+    let is_older = entries.any(|entry| entry.blocks.iter().any(is_older));
+    is_older.then(|| "what a closed loop's throughput counts".to_owned()).into_iter().collect()
 }
 
 /// In words, those of the named values that are not the same now and before.

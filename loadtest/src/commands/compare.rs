@@ -133,6 +133,8 @@ fn before(args: &CompareArgs, name: &str) -> Result<(Comparison, Vec<String>), B
     let before = Comparison::read(&text).map_err(foreign)?;
     let mut unlike = baseline::machines_differ(&Environment::look(), &before.environment);
     unlike.extend(flags_differ(&flags(args), &before.flags));
+    let entries = before.scenarios.iter().flat_map(|scenario| &scenario.entries);
+    unlike.extend(baseline::counts_differ(entries));
     args.baselines.check(name, unlike).map(|forced| (before, forced))
 }
 

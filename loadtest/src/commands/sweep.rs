@@ -156,5 +156,6 @@ fn before(args: &SweepArgs, name: &str) -> Result<(Sweep, Vec<String>), Baseline
         ("number of --threads", now.client_threads as f64, then.client_threads as f64),
         ("number of --workers", now.server_workers as f64, then.server_workers as f64),
     ]));
+    unlike.extend(baseline::counts_differ(before.points.iter().flat_map(|point| &point.entries)));
     args.baselines.check(name, unlike).map(|forced| (before, forced))
 }

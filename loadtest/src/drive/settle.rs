@@ -131,6 +131,8 @@ impl<W: Wire> Loop<W> {
             *outstanding -= 1;
             if let Some(moments) = awaited.moments(now_ns) {
                 report.recorder.timed_out(moments, share.timeout_ns);
+            } else if now_ns >= share.planner.measure_from_ns() {
+                report.recorder.left_by_warmup(false, now_ns);
             }
         });
         *held -= held_before - connection.held();
@@ -148,8 +150,12 @@ fn settle(recorder: &mut Recorder, verdict: Verdict, now_ns: u64, share: &Share)
     // It may have come before the next look at timeouts, but too late all the same.
     let is_late = awaited.is_late(now_ns, share.timeout_ns);
     let moments = awaited.moments(now_ns);
-    if share.planner.is_within(now_ns) && !is_late {
-        recorder.answered(answer.is_ok(), moments.is_none());
+    let is_right = answer.is_ok() && !is_late;
+    if is_right && share.planner.is_within(now_ns) {
+        recorder.came_within();
+    }
+    if moments.is_none() && now_ns >= share.planner.measure_from_ns() {
+        recorder.left_by_warmup(is_right, now_ns);
     }
     if let Some(moments) = moments {
         match answer {

@@ -180,7 +180,8 @@ pub fn run_watched(
     }
     let after = Edge::look(config.server_pid).ok();
     crew.end()?;
-    let mut finished = finish(config, &report, (threads, clock), (&before, after.as_ref()));
+    let how = (threads, clock, interrupt.is_triggered());
+    let mut finished = finish(config, &report, how, (&before, after.as_ref()));
     finished.result.background = background.map(Background::finish);
     if let Some(warning) = finished.result.background.and_then(|background| background.warning()) {
         finished.result.warnings.push(warning);

@@ -18,7 +18,7 @@ use super::{Edge, Finished, RunConfig};
 pub(super) fn finish(
     config: &RunConfig,
     report: &Report,
-    (threads, clock): (usize, Clock),
+    (threads, clock, is_interrupted): (usize, Clock, bool),
     (before, after): (&Edge, Option<&Edge>),
 ) -> Finished {
     let recorder = &report.recorder;
@@ -26,8 +26,8 @@ pub(super) fn finish(
     let window_ns = recorder.settled_last_ns().saturating_sub(measure_from_ns);
     // What was asked for, where the run did not end before.
     let asked_ns = match config.stop {
-        Stop::After(duration) => Some(nanoseconds(duration)),
-        Stop::Count(_) => None,
+        Stop::After(duration) if !is_interrupted => Some(nanoseconds(duration)),
+        _ => None,
     };
     let asked_ns = asked_ns.filter(|asked_ns| clock.now_ns() >= measure_from_ns + asked_ns);
     let elapsed_s = window_ns.max(asked_ns.unwrap_or_default()) as f64 / 1e9;
@@ -41,20 +41,23 @@ pub(super) fn finish(
     });
     let server = match (&before.server, after.and_then(|after| after.server.as_ref())) {
         (Some(before), Some(after)) => {
-            Some(after.cost_since(before, settled + recorder.left_by_warmup()))
+            Some(after.cost_since(before, recorder.settled_since_warmup()))
         }
         _ => None,
     };
-    let (right, within_s) = match config.schedule {
+    let (answered, within_s) = match (&config.schedule, asked_ns) {
         // Whatever came while it was measured. Of the requests that were sent then, the last are
         // answered later, in a time in which fewer and fewer are outstanding.
-        Schedule::Closed { .. } => {
-            (recorder.answered_within(), asked_ns.unwrap_or(window_ns) as f64 / 1e9)
+        (Schedule::Closed { .. }, Some(asked_ns)) if measure_from_ns > 0 => {
+            (recorder.right_within(), asked_ns as f64 / 1e9)
         }
-        Schedule::Open(_) => (recorder.right(), elapsed_s),
+        // Without a warm-up the first turn was empty where the last is left out: all, to the end.
+        (Schedule::Closed { .. }, _) => (recorder.right_since_warmup(), elapsed_s),
+        (Schedule::Open(_), _) => (recorder.right(), elapsed_s),
     };
-    let throughput_rps = if within_s > 0.0 { right as f64 / within_s } else { 0.0 };
+    let throughput_rps = if within_s > 0.0 { answered as f64 / within_s } else { 0.0 };
     let mut result = RunResult {
+        answered,
         elapsed_s,
         throughput_rps,
         connections_opened: report.opened,
@@ -121,7 +124,6 @@ pub fn recorded(config: &RunConfig, recorder: &Recorder) -> RunResult {
     RunResult {
         planned: recorder.planned(),
         ok: recorder.right(),
-        answered: recorder.answered_within(),
         errors: recorder.errors().iter().map(|(kind, n)| (kind.name().into_owned(), *n)).collect(),
         timed_out: recorder.late(),
         unsent: recorder.never_sent(),
